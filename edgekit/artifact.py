@@ -1,0 +1,210 @@
+"""The one file that travels: a .tflite with its card, labels and golden vector in a zip tail.
+
+A stock TFLite runtime reads the flatbuffer at the front and never sees the tail; `unzip -l` sees only the tail.
+Knows nothing of the flatbuffer itself: to this file a model is bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from edgekit.errors import FileFormatError, OutputError
+from edgekit.recipe import Recipe
+from edgekit.spec import InputSpec
+
+CARD_SCHEMA = 1
+CARD, LABELS, LABEL_IDS = "edgekit.json", "labels.txt", "label_ids.txt"
+GOLDEN_PIXELS, GOLDEN_OUTPUT = "golden_pixels.bin", "golden_output.bin"
+GOLDEN_SIZE = 16
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's first day: the same input gives the same bytes
+
+
+class WeightsOrigin(msgspec.Struct, frozen=True):
+    """Where the weights came from: `source` is a public address, a file name, or "random"."""
+
+    source: str
+    sha256: str | None = None
+
+
+class Calibration(msgspec.Struct, frozen=True):
+    """Which images set the activation ranges; `sha256` hashes their contents in order."""
+
+    images: int
+    sha256: str
+    source: str
+
+
+class Card(msgspec.Struct, frozen=True):
+    """What a reader must know to use the file and to trust it."""
+
+    model: str
+    family: str
+    classes: int
+    input: InputSpec
+    recipe: Recipe
+    weights: WeightsOrigin
+    options: dict[str, bool | int | float | str] = {}
+    calibration: Calibration | None = None
+    tools: dict[str, str] = {}
+    output: str = "probabilities"
+    schema: int = CARD_SCHEMA
+
+
+class Golden(msgspec.Struct, frozen=True):
+    """A known answer.
+
+    `pixels` is a 16 x 16 RGB uint8 image; each pixel is repeated to fill the input (row i of the input shows
+    row i * 16 // height), then normalised by the InputSpec and quantized by the input tensor. `output` holds the
+    output tensor's bytes, little-endian.
+    """
+
+    pixels: bytes
+    output: bytes
+
+
+class Artifact(msgspec.Struct, frozen=True):
+    """A .tflite file on disk; everything but the first three fields is empty for foreign files."""
+
+    path: Path
+    sha256: str
+    size_bytes: int
+    card: Card | None = None
+    labels: tuple[str, ...] = ()
+    label_ids: tuple[str, ...] = ()
+    golden: Golden | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name without its suffix."""
+        return self.path.name.removesuffix(".tflite")
+
+
+def read(path: Path) -> Artifact:
+    """The artifact at `path`, with its card where it has one; the flatbuffer is only recognised, not parsed.
+
+    Raises FileFormatError if there is no file, it is empty or it is no .tflite, or the card is newer or broken.
+    """
+    content = read_model(path)
+    artifact = Artifact(path, hashlib.sha256(content).hexdigest(), len(content))
+    members = _read_tail(path, content)
+    if CARD not in members:
+        return artifact
+    golden = None
+    if GOLDEN_PIXELS in members and GOLDEN_OUTPUT in members:
+        golden = Golden(members[GOLDEN_PIXELS], members[GOLDEN_OUTPUT])
+    return msgspec.structs.replace(
+        artifact,
+        card=_decode_card(path, members[CARD]),
+        labels=_lines(members.get(LABELS, b"")),
+        label_ids=_lines(members.get(LABEL_IDS, b"")),
+        golden=golden,
+    )
+
+
+def read_model(path: Path) -> bytes:
+    """The file's bytes, once they are known to begin like a .tflite."""
+    try:
+        content = path.read_bytes()
+    except IsADirectoryError:
+        raise FileFormatError(f"{path} is a folder; a .tflite file was expected") from None
+    except OSError as error:
+        raise FileFormatError(f"cannot read {path}: {error.strerror}") from None
+    if not content:
+        raise FileFormatError(f"{path} is empty; a .tflite file was expected")
+    if content[4:8] != b"TFL3":
+        found = content[:8].hex(" ")
+        raise FileFormatError(f"{path} is not a .tflite file: it begins with {found}, without the mark TFL3")
+    return content
+
+
+def write(
+    path: Path, model: bytes, card: Card, labels: tuple[str, ...], label_ids: tuple[str, ...], golden: Golden | None
+) -> Artifact:
+    """Writes the model with its tail, whole or not at all, and reads it back."""
+    members: list[tuple[str, bytes, int]] = [(CARD, msgspec.json.encode(card), zipfile.ZIP_DEFLATED)]
+    if labels:  # stored: Android's metadata reader does not inflate
+        members.append((LABELS, "\n".join(labels).encode(), zipfile.ZIP_STORED))
+    if label_ids:
+        members.append((LABEL_IDS, "\n".join(label_ids).encode(), zipfile.ZIP_DEFLATED))
+    if golden:
+        members.append((GOLDEN_PIXELS, golden.pixels, zipfile.ZIP_DEFLATED))
+        members.append((GOLDEN_OUTPUT, golden.output, zipfile.ZIP_DEFLATED))
+    stream = io.BytesIO(model)
+    with zipfile.ZipFile(stream, "a") as tail:
+        for name, content, compression in members:
+            info = zipfile.ZipInfo(name, _EPOCH)
+            tail.writestr(info, content, compression)
+    with atomic_write(path) as file:
+        file.write(stream.getvalue())
+    return read(path)
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """A file that appears at `path` complete, or not at all; OutputError says why not."""
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}; nothing was left there") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+
+
+def _digest(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _read_tail(path: Path, content: bytes) -> dict[str, bytes]:
+    stream = io.BytesIO(content)
+    if not zipfile.is_zipfile(stream):
+        return {}
+    try:
+        with zipfile.ZipFile(stream) as tail:
+            return {info.filename: tail.read(info) for info in tail.infolist() if info.file_size < 1 << 24}
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, OSError) as error:
+        raise FileFormatError(f"{path}: the zip tail with the card is damaged ({error}); export it again") from None
+
+
+def _decode_card(path: Path, content: bytes) -> Card:
+    try:
+        schema = msgspec.json.decode(content).get("schema")
+        if isinstance(schema, int) and schema > CARD_SCHEMA:
+            raise FileFormatError(
+                f"{path}: card schema {schema} is newer than {CARD_SCHEMA}; update edgekit to read it"
+            )
+        return msgspec.json.decode(content, type=Card)
+    except (msgspec.DecodeError, AttributeError) as error:
+        raise FileFormatError(f"{path}: the card cannot be read ({error}); export the model again") from None
+
+
+def _lines(content: bytes) -> tuple[str, ...]:
+    return tuple(content.decode().splitlines())

@@ -1,0 +1,154 @@
+"""What was observed: raw samples and per-image outcomes, one JSON line each. Statistics are derived elsewhere.
+
+A record names its artifact by hash. What was not measured is None beside a reason, never 0.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from edgekit.errors import FileFormatError, OutputError
+
+SCHEMA = 1
+
+
+class Protocol(msgspec.Struct, frozen=True):
+    """How long and how often: warm up for `warmup_s`, then at least `min_runs` and at least `min_seconds`."""
+
+    name: str
+    warmup_s: float
+    min_runs: int
+    min_seconds: float
+    max_runs: int = 100_000
+    seed: int = 0
+
+
+class Fingerprint(msgspec.Struct, frozen=True):
+    """The machine as it was; a field is None where the system does not tell."""
+
+    board: str | None
+    cpu: str | None
+    cores: int
+    arch: str
+    os: str
+    python: str
+    runtime: str
+    runtime_version: str
+    governor: str | None = None
+    frequency_khz: int | None = None
+    temperature_c: float | None = None
+    load_1min: float | None = None
+
+
+class Delegation(msgspec.Struct, frozen=True):
+    """How much of the graph a delegate runs; `left` names the operators it left, in graph order."""
+
+    delegate: str
+    operators: int
+    taken: int
+    left: tuple[str, ...] = ()
+
+
+class Energy(msgspec.Struct, frozen=True):
+    """Measured energy of one inference: `source` is the meter, `scope` what it sees (cpu, soc, board, wall)."""
+
+    energy_j: float
+    source: str
+    scope: str
+
+
+class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="kind"):
+    """One artifact timed on one device; `latency_ns` holds every counted inference in order."""
+
+    artifact_sha256: str
+    artifact_name: str
+    model: str | None
+    recipe: str | None
+    size_bytes: int
+    device: str
+    protocol: Protocol
+    threads: int
+    latency_ns: tuple[int, ...]
+    load_ns: int
+    first_ns: int
+    delegation: Delegation
+    fingerprint: Fingerprint
+    started_utc: str
+    energy: Energy | None = None
+    energy_reason: str | None = None
+    peak_rss_bytes: int | None = None
+    schema: int = SCHEMA
+
+
+class Quality(msgspec.Struct, frozen=True, tag="quality", tag_field="kind"):
+    """One artifact judged on images, image by image in file order.
+
+    `rank` is the position of the true class among the outputs, best first and 0-based (ties count against the
+    model), or None where no label is known. `agrees` and `kl_nats` compare with the reference: whether both name
+    the same class, and KL(reference || this) of the output distributions. Both are empty without a reference.
+    """
+
+    artifact_sha256: str
+    artifact_name: str
+    model: str | None
+    recipe: str | None
+    size_bytes: int
+    images: int
+    images_sha256: str
+    rank: tuple[int | None, ...]
+    started_utc: str
+    skipped: tuple[str, ...] = ()
+    reference_sha256: str | None = None
+    agrees: tuple[bool, ...] = ()
+    kl_nats: tuple[float, ...] = ()
+    schema: int = SCHEMA
+
+
+Record = Measurement | Quality
+
+
+def append(path: Path, record: Record) -> None:
+    """Adds one line and makes sure it is on disk."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as file:
+            _drop_torn_line(file)
+            file.write(msgspec.json.encode(record) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OutputError(f"cannot append to {path}: {error.strerror or error}") from error
+
+
+def read(paths: Iterable[Path]) -> list[Record]:
+    """Every record of the given files; what a crash left after the last newline is passed over."""
+    records: list[Record] = []
+    for path in paths:
+        try:
+            lines = path.read_bytes().split(b"\n")[:-1]
+        except OSError as error:
+            raise FileFormatError(f"cannot read {path}: {error.strerror}") from None
+        records += [_decode(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    return records
+
+
+def _decode(path: Path, number: int, line: bytes) -> Record:
+    try:
+        return msgspec.json.decode(line, type=Record)  # type: ignore[arg-type, return-value]
+    except msgspec.DecodeError as error:
+        raise FileFormatError(f"{path}, line {number}: not a result of this edgekit ({error})") from None
+
+
+def _drop_torn_line(file: BinaryIO) -> None:
+    """Cuts off what a crash left after the last newline; such a tail never was a record."""
+    file.seek(0)
+    content = file.read()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        file.truncate(whole)
+    file.seek(whole)
