@@ -139,7 +139,8 @@ def read(paths: Iterable[Path]) -> list[Record]:
 
 def _decode(path: Path, number: int, line: bytes) -> Record:
     try:
-        return msgspec.json.decode(line, type=Record)  # type: ignore[arg-type, return-value]
+        record: Record = msgspec.json.decode(line, type=Record)
+        return record
     except msgspec.DecodeError as error:
         raise FileFormatError(f"{path}, line {number}: not a result of this edgekit ({error})") from None
 

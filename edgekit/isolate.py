@@ -1,0 +1,59 @@
+"""Runs a function in a child process, so that a native crash becomes an error and not a dead command line."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any, ParamSpec, TypeVar
+
+from edgekit.errors import EdgekitError, ModelCrashError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def call(what: str, timeout_s: float, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """`function(*args, **kwargs)`, run in a child process; arguments and result must pickle.
+
+    Raises what the function raises, or ModelCrashError if the child dies or takes longer than `timeout_s`;
+    `what` names the work in that message. Fork is used where it is safe: it starts in milliseconds.
+    """
+    context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(sender, function, args, kwargs), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        result = receiver.recv() if receiver.poll(timeout_s) else None
+    except EOFError:
+        process.join()
+        raise ModelCrashError(f"{what}: the runtime died ({_cause(process.exitcode)}); the file is damaged") from None
+    finally:
+        process.kill()
+        process.join()
+        receiver.close()
+    if result is None:
+        raise ModelCrashError(f"{what}: no answer after {timeout_s:.0f} s; the file is damaged or far too large")
+    if isinstance(result[0], BaseException):
+        raise result[0]
+    value: T = result[1]
+    return value
+
+
+def _child(sender: Connection, function: Callable[..., object], args: object, kwargs: object) -> None:
+    assert isinstance(args, tuple) and isinstance(kwargs, dict)
+    try:
+        sender.send((None, function(*args, **kwargs)))
+    except EdgekitError as error:
+        sender.send((error, None))
+    except Exception as error:
+        sender.send((RuntimeError(f"{type(error).__name__}: {error}"), None))
+
+
+def _cause(exit_code: int | None) -> str:
+    if exit_code is not None and exit_code < 0:
+        return signal.Signals(-exit_code).name
+    return f"exit code {exit_code}"
