@@ -107,6 +107,31 @@ class Graph:
         self.tensors.append(tensor)
         return len(self.tensors) - 1
 
+    def rename_in_signatures(self, old: int, new: int) -> None:
+        """Lets the signatures name tensor `new` where they named `old`."""
+        for entry in self._signature_entries():
+            if entry.tensorIndex == old:
+                entry.tensorIndex = new
+
+    def _signature_entries(self) -> list[Any]:
+        return [entry for signature in self.signatures for entry in [*(signature.inputs or []), *signature.outputs]]
+
+    def drop_unused(self) -> None:
+        """Removes the tensors that nothing reads or writes, and renumbers the rest."""
+        used = {*self.inputs, *self.outputs}
+        for operator in self.operators:
+            used |= {*operator.activations, *operator.outputs}
+        number = {old: new for new, old in enumerate(sorted(used))}
+        number[NO_TENSOR] = NO_TENSOR
+        self.tensors = [self.tensors[index] for index in sorted(used)]
+        self.inputs = [number[index] for index in self.inputs]
+        self.outputs = [number[index] for index in self.outputs]
+        for operator in self.operators:
+            operator.inputs = [number[index] for index in operator.inputs]
+            operator.outputs = [number[index] for index in operator.outputs]
+        for entry in self._signature_entries():
+            entry.tensorIndex = number[entry.tensorIndex]
+
     def macs(self, operator: Operator) -> int:
         """Multiply-accumulates of one inference: convolutions and dense layers only, as the papers count them."""
         if not operator.has_weights:

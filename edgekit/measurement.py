@@ -88,9 +88,10 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="kin
 class Quality(msgspec.Struct, frozen=True, tag="quality", tag_field="kind"):
     """One artifact judged on images, image by image in file order.
 
-    `rank` is the position of the true class among the outputs, best first and 0-based (ties count against the
-    model), or None where no label is known. `agrees` and `kl_nats` compare with the reference: whether both name
-    the same class, and KL(reference || this) of the output distributions. Both are empty without a reference.
+    `rank` is the position of the true class among the outputs, best first and 0-based (equal outputs stand in the
+    order of their class numbers), or None where no label is known. `agrees` and `kl_nats` compare with the
+    reference: whether both name the same class, and KL(reference || this) of the output distributions. Both are
+    empty without a reference.
     """
 
     artifact_sha256: str

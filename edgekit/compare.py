@@ -1,0 +1,238 @@
+"""Records in, one row per artifact and place out; all statistics of the project are here.
+
+Plain Python on records: a comparison is made wherever the result files are, without numpy or a runtime.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from edgekit.errors import DataError
+from edgekit.measurement import Energy, Measurement, Protocol, Quality, Record
+
+_Z95 = 1.959963984540054  # the normal distribution's 97.5 % quantile
+_SECONDS = len("2026-01-01T00:00:00")  # as much of a UTC time as every writer gives
+_Kind = TypeVar("_Kind", Measurement, Quality)
+
+
+class Share(msgspec.Struct, frozen=True):
+    """`hits` of `of`, as a fraction 0 to 1, with its 95 % Wilson interval."""
+
+    value: float
+    low: float
+    high: float
+    of: int
+
+
+class Ratio(msgspec.Struct, frozen=True):
+    """A ratio of two medians with its bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One artifact at one place; what was not measured is None. Fractions are 0 to 1.
+
+    `energy_reason` says why there is no energy. `device` and all that is timed are None for an artifact that was
+    only judged on images, `top1` and what follows it for one that was only timed.
+    """
+
+    artifact_sha256: str
+    artifact_name: str
+    model: str | None
+    recipe: str | None
+    size_bytes: int
+    top1: Share | None = None
+    top5: Share | None = None
+    agreement: Share | None = None
+    kl_nats: float | None = None
+    device: str | None = None
+    threads: int | None = None
+    protocol: str | None = None
+    runs: int | None = None
+    latency_median_ms: float | None = None
+    latency_p90_ms: float | None = None
+    delegated: float | None = None
+    energy: Energy | None = None
+    energy_reason: str | None = None
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """Rows in the order in which their artifacts first appeared; `notes` tell what keeps rows from being comparable."""
+
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+
+def compare(records: Iterable[Record]) -> Comparison:
+    """Joins measurements and qualities by artifact.
+
+    One row per artifact, device and thread count. Of several records of one kind for the same row the latest counts,
+    by the time it was started; at the same time the one further down.
+    """
+    measurements: dict[tuple[str, str, int], Measurement] = {}
+    qualities: dict[str, Quality] = {}
+    for record in records:
+        if isinstance(record, Measurement):
+            key = (record.artifact_sha256, record.device, record.threads)
+            measurements[key] = _later(measurements.get(key), record)
+        else:
+            qualities[record.artifact_sha256] = _later(qualities.get(record.artifact_sha256), record)
+    timed = {sha256 for sha256, _, _ in measurements}
+    rows = [_row(measurement, qualities.get(sha256)) for (sha256, _, _), measurement in measurements.items()]
+    rows += [_row(None, quality) for sha256, quality in qualities.items() if sha256 not in timed]
+    return Comparison(tuple(rows), tuple(_notes(list(measurements.values()), list(qualities.values()))))
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle value, or the mean of the middle two. DataError without values."""
+    if not values:
+        raise DataError("asked for the median of no values; a record without samples cannot be compared")
+    return statistics.median(values)
+
+
+def p90(values: Sequence[float]) -> float:
+    """The 90th percentile by nearest rank: the smallest value that 90 % of all values do not exceed.
+
+    It is always one that was observed, as in MLPerf's single stream. DataError without values.
+    """
+    if not values:
+        raise DataError("asked for the 90th percentile of no values; a record without samples cannot be compared")
+    return sorted(values)[(9 * len(values) + 9) // 10 - 1]  # ceil(0.9 n) in whole numbers
+
+
+def wilson(hits: int, of: int, z: float = _Z95) -> tuple[float, float]:
+    """Wilson's score interval of the fraction `hits` / `of` (Wilson 1927), 95 % by default.
+
+    It stays inside 0 to 1 and is not empty at 0 or all hits, where the textbook interval is. Without any trial it is
+    all of 0 to 1.
+    """
+    if of == 0:
+        return 0.0, 1.0
+    rate = hits / of
+    middle = rate + z * z / (2 * of)
+    half = z * math.sqrt(rate * (1 - rate) / of + z * z / (4 * of * of))
+    scale = 1 + z * z / of
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+
+def share(outcomes: Sequence[bool]) -> Share | None:
+    """How many are true; None of nothing."""
+    if not outcomes:
+        return None
+    hits, of = sum(outcomes), len(outcomes)
+    return Share(hits / of, *wilson(hits, of), of)
+
+
+def top_k(rank: Sequence[int | None], k: int) -> Share | None:
+    """The images whose true class is among the first `k`, of those whose class is known."""
+    return share([position < k for position in rank if position is not None])
+
+
+def latency_ratio(
+    numerator_ns: Sequence[int], denominator_ns: Sequence[int], resamples: int = 2000, seed: int = 0
+) -> Ratio:
+    """The ratio of two medians with a 95 % percentile-bootstrap interval (Efron 1979); the same for the same seed.
+
+    The samples are taken as independent: where a machine drifts slowly, interleave, or the interval is too narrow.
+    DataError without samples.
+    """
+    value = median(numerator_ns) / median(denominator_ns)
+    generator = random.Random(seed)
+    above, below = sorted(numerator_ns), sorted(denominator_ns)
+    ratios = sorted(_resampled_median(above, generator) / _resampled_median(below, generator) for _ in range(resamples))
+    return Ratio(value, ratios[int(0.025 * resamples)], ratios[math.ceil(0.975 * resamples) - 1])
+
+
+def _resampled_median(ordered: Sequence[int], generator: random.Random) -> float:
+    """The median of one bootstrap resample, drawn in constant time.
+
+    A resample is n uniform draws mapped through the ordered values, so its m-th smallest is the value at the m-th
+    smallest of n uniforms, and that is Beta(m, n + 1 - m) distributed; no resample needs to be drawn and sorted.
+    For an even n the next uniform is the least of the n - m that lie above.
+    """
+    n = len(ordered)
+    m = (n + 1) // 2
+    at = generator.betavariate(m, n + 1 - m)
+    lower = ordered[min(int(n * at), n - 1)]
+    if n % 2:
+        return lower
+    following = at + (1 - at) * (1 - generator.random() ** (1 / (n - m)))
+    return (lower + ordered[min(int(n * following), n - 1)]) / 2
+
+
+def _later(former: _Kind | None, record: _Kind) -> _Kind:
+    if former is None or record.started_utc[:_SECONDS] >= former.started_utc[:_SECONDS]:
+        return record
+    return former
+
+
+def _row(measurement: Measurement | None, quality: Quality | None) -> Row:
+    record = measurement or quality
+    assert record is not None
+    row = Row(record.artifact_sha256, record.artifact_name, record.model, record.recipe, record.size_bytes)
+    if quality is not None:
+        row = msgspec.structs.replace(
+            row,
+            top1=top_k(quality.rank, 1),
+            top5=top_k(quality.rank, 5),
+            agreement=share(quality.agrees),
+            kl_nats=statistics.fmean(quality.kl_nats) if quality.kl_nats else None,
+        )
+    if measurement is not None:
+        delegation = measurement.delegation
+        row = msgspec.structs.replace(
+            row,
+            device=measurement.device,
+            threads=measurement.threads,
+            protocol=measurement.protocol.name,
+            runs=len(measurement.latency_ns),
+            latency_median_ms=median(measurement.latency_ns) / 1e6,
+            latency_p90_ms=p90(measurement.latency_ns) / 1e6,
+            delegated=delegation.taken / delegation.operators if delegation.operators else None,
+            energy=measurement.energy,
+            energy_reason=measurement.energy_reason,
+        )
+    return row
+
+
+def _notes(measurements: list[Measurement], qualities: list[Quality]) -> list[str]:
+    """What a reader must know before comparing two rows."""
+    sets = [f"{quality.images} images (sha256 {quality.images_sha256[:8]})" for quality in qualities]
+    protocols = [_protocol_words(measurement.protocol) for measurement in measurements]
+    runtimes = [f"{record.fingerprint.runtime} {record.fingerprint.runtime_version}" for record in measurements]
+    notes = [
+        _mixed("Accuracy was taken on different images, compare only rows of the same set", sets),
+        _mixed("Latency was taken by different protocols", protocols),
+        _mixed("Latency was taken with different runtimes", runtimes),
+    ]
+    notes += [_skipped(quality) for quality in qualities]
+    return [note for note in notes if note]
+
+
+def _mixed(what: str, names: list[str]) -> str:
+    """The note that names each of several kinds with its number of records; nothing where there is but one kind."""
+    counts = Counter(names)
+    if len(counts) < 2:
+        return ""
+    kinds = "; ".join(f"{name} in {count} of {len(names)} records" for name, count in counts.most_common())
+    return f"{what}: {kinds}."
+
+
+def _protocol_words(protocol: Protocol) -> str:
+    return f"{protocol.name} (at least {protocol.min_runs} runs and {protocol.min_seconds:g} s)"
+
+
+def _skipped(quality: Quality) -> str:
+    if not quality.skipped:
+        return ""
+    return f"{quality.artifact_name}: unreadable and left out of the images: {len(quality.skipped)}."

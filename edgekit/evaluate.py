@@ -1,0 +1,154 @@
+"""How good a model is on images: ranks of the true classes, agreement and divergence from a reference model."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgekit import artifact as artifacts
+from edgekit import images
+from edgekit.artifact import Artifact
+from edgekit.errors import DataError
+from edgekit.measurement import Quality
+from edgekit.runtime import Array, Runner
+from edgekit.spec import InputSpec
+
+KL_FLOOR = 1e-6
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to be judged and how its input is made."""
+
+    artifact: Artifact
+    input: InputSpec
+
+
+def evaluate(
+    subject: Subject,
+    paths: Sequence[Path],
+    truths: Sequence[int | None],
+    reference: Subject | None = None,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Quality:
+    """Runs every image through the model, and through the reference where there is one.
+
+    `truths` gives the class number of each image or None. Each worker thread has interpreters of its own.
+    DataError if too many images are unreadable or the outputs of the two models differ in size.
+    """
+    local = threading.local()
+    subjects = [subject] if reference is None else [subject, reference]
+    contents = [artifacts.read_model(item.artifact.path) for item in subjects]
+
+    def work(content: bytes) -> tuple[bytes, list[Array]]:
+        if not hasattr(local, "models"):
+            local.models = [_Model(item.input, model) for item, model in zip(subjects, contents, strict=True)]
+        crops = {item.input: images.crop(content, item.input) for item in subjects}
+        outputs = [model(crops[item.input]) for item, model in zip(subjects, local.models, strict=True)]
+        return hashlib.sha256(content).digest(), outputs
+
+    tally = _Tally(compared=reference is not None)
+    results = images.for_each(paths, work, workers or os.cpu_count() or 1, progress)
+    for truth, (path, result) in zip(truths, results, strict=True):
+        if isinstance(result, images.Unreadable):
+            tally.skipped.append(f"{path.name}: {result.reason}")
+        else:
+            tally.add(truth, *result)
+    return tally.quality(subject.artifact, reference.artifact if reference else None)
+
+
+def rank_of(outputs: Array, truth: int) -> int:
+    """How many classes come before the true one, best first; equal outputs stand in the order of their numbers."""
+    own = outputs[truth]
+    return int((outputs > own).sum() + (outputs[:truth] == own).sum())
+
+
+def divergence(reference: Array, outputs: Array) -> float:
+    """KL(reference || outputs) in nats.
+
+    Probabilities below 1e-6 are raised to it first: an int8 softmax says 0 for all that is below 1/512.
+    """
+    p, q = (_floored(values) for values in (reference, outputs))
+    return float((p * np.log(p / q)).sum())
+
+
+def probabilities(outputs: Array) -> Array:
+    """Outputs as a distribution: as they are if they could be one, else their softmax."""
+    values = outputs.astype(np.float64)
+    if values.min() >= 0 and values.max() <= 1.01:
+        return values
+    powers = np.exp(values - values.max())
+    distribution: Array = powers / powers.sum()
+    return distribution
+
+
+def _floored(values: Array) -> Array:
+    raised = np.maximum(probabilities(values), KL_FLOOR)
+    distribution: Array = raised / raised.sum()
+    return distribution
+
+
+class _Model:
+    """One thread's interpreter with its preprocessing."""
+
+    def __init__(self, spec: InputSpec, model: bytes) -> None:
+        self.runner = Runner(model, threads=1)
+        self.preprocess = images.Preprocessor(spec, self.runner.input)
+
+    def __call__(self, pixels: Array) -> Array:
+        outputs = self.runner.output.dequantize(self.runner.run(self.preprocess(pixels))).reshape(-1)
+        if not np.isfinite(outputs).all():
+            raise DataError("the model gives infinite or undefined outputs; its weights or ranges are broken")
+        return outputs
+
+
+class _Tally:
+    """Collects outcomes image by image."""
+
+    def __init__(self, compared: bool) -> None:
+        self.compared = compared
+        self.started = datetime.datetime.now(datetime.timezone.utc)
+        self.digest = hashlib.sha256()
+        self.rank: list[int | None] = []
+        self.agrees: list[bool] = []
+        self.kl_nats: list[float] = []
+        self.skipped: list[str] = []
+
+    def add(self, truth: int | None, digest: bytes, outputs: list[Array]) -> None:
+        self.digest.update(digest)
+        own = outputs[0]
+        if truth is not None and truth >= len(own):
+            raise DataError(f"an image is of class {truth}, but the model has only {len(own)} classes")
+        self.rank.append(None if truth is None else rank_of(own, truth))
+        if self.compared:
+            reference = outputs[1]
+            if len(reference) != len(own):
+                raise DataError(f"the model has {len(own)} classes and the reference {len(reference)}")
+            self.agrees.append(bool(own.argmax() == reference.argmax()))
+            self.kl_nats.append(divergence(reference, own))
+
+    def quality(self, artifact: Artifact, reference: Artifact | None) -> Quality:
+        card = artifact.card
+        return Quality(
+            artifact_sha256=artifact.sha256,
+            artifact_name=artifact.name,
+            model=card.model if card else None,
+            recipe=card.recipe.name if card else None,
+            size_bytes=artifact.size_bytes,
+            images=len(self.rank),
+            images_sha256=self.digest.hexdigest(),
+            rank=tuple(self.rank),
+            started_utc=self.started.isoformat(timespec="seconds"),
+            skipped=tuple(self.skipped),
+            reference_sha256=reference.sha256 if reference else None,
+            agrees=tuple(self.agrees),
+            kl_nats=tuple(self.kl_nats),
+        )
