@@ -37,10 +37,13 @@ class WeightsOrigin(msgspec.Struct, frozen=True):
 
 
 class Calibration(msgspec.Struct, frozen=True):
-    """Which images set the activation ranges; `sha256` hashes their contents in order."""
+    """Which images set the activation ranges.
 
-    images: int
-    sha256: str
+    `image_ids` holds the first 8 hexadecimal digits of each file's sha256, so that nobody judges the model on the
+    images that shaped it; `source` is the folder's name.
+    """
+
+    image_ids: tuple[str, ...]
     source: str
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import random
 import statistics
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -122,7 +121,9 @@ def wilson(hits: int, of: int, z: float = _Z95) -> tuple[float, float]:
     middle = rate + z * z / (2 * of)
     half = z * math.sqrt(rate * (1 - rate) / of + z * z / (4 * of * of))
     scale = 1 + z * z / of
-    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+    low = 0.0 if hits == 0 else (middle - half) / scale  # exactly, where rounding would leave a crumb
+    high = 1.0 if hits == of else (middle + half) / scale
+    return low, high
 
 
 def share(outcomes: Sequence[bool]) -> Share | None:
@@ -207,9 +208,9 @@ def _row(measurement: Measurement | None, quality: Quality | None) -> Row:
 
 def _notes(measurements: list[Measurement], qualities: list[Quality]) -> list[str]:
     """What a reader must know before comparing two rows."""
-    sets = [f"{quality.images} images (sha256 {quality.images_sha256[:8]})" for quality in qualities]
-    protocols = [_protocol_words(measurement.protocol) for measurement in measurements]
-    runtimes = [f"{record.fingerprint.runtime} {record.fingerprint.runtime_version}" for record in measurements]
+    sets = [(f"{quality.images} images (sha256 {quality.images_sha256[:8]})", quality) for quality in qualities]
+    protocols = [(_protocol_words(measurement.protocol), measurement) for measurement in measurements]
+    runtimes = [(f"{m.fingerprint.runtime} {m.fingerprint.runtime_version}", m) for m in measurements]
     notes = [
         _mixed("Accuracy was taken on different images, compare only rows of the same set", sets),
         _mixed("Latency was taken by different protocols", protocols),
@@ -219,13 +220,19 @@ def _notes(measurements: list[Measurement], qualities: list[Quality]) -> list[st
     return [note for note in notes if note]
 
 
-def _mixed(what: str, names: list[str]) -> str:
-    """The note that names each of several kinds with its number of records; nothing where there is but one kind."""
-    counts = Counter(names)
-    if len(counts) < 2:
+def _mixed(what: str, kinds: Sequence[tuple[str, Record]]) -> str:
+    """The note that says which artifacts are of which kind; nothing where all are of one."""
+    names: dict[str, dict[str, None]] = {}  # a set that keeps its order
+    for kind, record in kinds:
+        names.setdefault(kind, {})[record.artifact_name] = None
+    if len(names) < 2:
         return ""
-    kinds = "; ".join(f"{name} in {count} of {len(names)} records" for name, count in counts.most_common())
-    return f"{what}: {kinds}."
+    return f"{what}. " + "; ".join(f"{kind}: {_some(list(members))}" for kind, members in names.items()) + "."
+
+
+def _some(names: list[str], most: int = 4) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _protocol_words(protocol: Protocol) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from edgekit import quiet
 from edgekit.errors import MissingError
 
 if TYPE_CHECKING:
@@ -24,15 +25,26 @@ def to_float_tflite(model: keras.Model) -> bytes:
     MissingError if TensorFlow is not installed.
     """
     prepare_environment()
-    try:
-        import tensorflow as tf
-        from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-    except ModuleNotFoundError:
-        raise MissingError("exporting needs TensorFlow; run: pip install 'edgekit[export]'") from None
-    shape = (1, *model.inputs[0].shape[1:])
-    function = tf.function(lambda image: model(image, training=False), autograph=False)
-    concrete = function.get_concrete_function(tf.TensorSpec(shape, tf.float32, name="image"))
-    frozen = convert_variables_to_constants_v2(concrete)  # half the time of a detour over a SavedModel
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], model)
-    content: bytes = converter.convert()
+    with quiet.native_stderr():
+        try:
+            import tensorflow as tf
+            from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+        except ModuleNotFoundError:
+            raise MissingError("exporting needs TensorFlow; run: pip install 'edgekit[export]'") from None
+        shape = (1, *model.inputs[0].shape[1:])
+        function = tf.function(lambda image: model(image, training=False), autograph=False)
+        concrete = function.get_concrete_function(tf.TensorSpec(shape, tf.float32, name="image"))
+        frozen = convert_variables_to_constants_v2(concrete)  # half the time of a detour over a SavedModel
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], model)
+        content: bytes = converter.convert()
     return content
+
+
+def import_keras() -> None:
+    """Imports Keras on TensorFlow without the lines that they write; MissingError if it is not installed."""
+    prepare_environment()
+    with quiet.native_stderr():
+        try:
+            import keras  # noqa: F401
+        except ModuleNotFoundError:
+            raise MissingError("building a network needs Keras; run: pip install 'edgekit[export]'") from None

@@ -3,7 +3,8 @@
 EdgekitError
 ├── UsageError             2  arguments that contradict each other
 ├── FileFormatError        3  missing, empty, truncated, corrupted or foreign file
-│   └── ChecksumError      3  a file whose sha256 is not the pinned one
+│   ├── ChecksumError      3  a file whose sha256 is not the pinned one
+│   └── UnsupportedModelError  3  a sound .tflite that this runtime cannot run
 ├── UnknownNameError       4  no such model, recipe, device ...; the nearest names are suggested
 ├── WeightsMismatchError   5  weights that do not fit the model
 ├── DataError              6  no images, too many unreadable ones, labels that do not match
@@ -41,6 +42,10 @@ class FileFormatError(EdgekitError):
 
 class ChecksumError(FileFormatError):
     """A file whose sha256 differs from the pinned one."""
+
+
+class UnsupportedModelError(FileFormatError):
+    """A sound .tflite that this runtime cannot run, because of an operator it does not know, say."""
 
 
 class UnknownNameError(EdgekitError):

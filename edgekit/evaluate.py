@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from edgekit import artifact as artifacts
@@ -38,8 +39,8 @@ def evaluate(
     reference: Subject | None = None,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Quality:
-    """Runs every image through the model, and through the reference where there is one.
+) -> list[Quality]:
+    """Runs every image through the model, and through the reference where there is one; a Quality for each.
 
     `truths` gives the class number of each image or None. Each worker thread has interpreters of its own.
     DataError if too many images are unreadable or the outputs of the two models differ in size.
@@ -55,14 +56,14 @@ def evaluate(
         outputs = [model(crops[item.input]) for item, model in zip(subjects, local.models, strict=True)]
         return hashlib.sha256(content).digest(), outputs
 
-    tally = _Tally(compared=reference is not None)
+    tally = _Tally()
     results = images.for_each(paths, work, workers or os.cpu_count() or 1, progress)
     for truth, (path, result) in zip(truths, results, strict=True):
         if isinstance(result, images.Unreadable):
             tally.skipped.append(f"{path.name}: {result.reason}")
         else:
             tally.add(truth, *result)
-    return tally.quality(subject.artifact, reference.artifact if reference else None)
+    return tally.qualities([item.artifact for item in subjects])
 
 
 def rank_of(outputs: Array, truth: int) -> int:
@@ -111,31 +112,41 @@ class _Model:
 
 
 class _Tally:
-    """Collects outcomes image by image."""
+    """Collects outcomes image by image: the first model's, and beside them the reference's."""
 
-    def __init__(self, compared: bool) -> None:
-        self.compared = compared
+    def __init__(self) -> None:
         self.started = datetime.datetime.now(datetime.timezone.utc)
         self.digest = hashlib.sha256()
-        self.rank: list[int | None] = []
+        self.ranks: list[list[int | None]] = []
         self.agrees: list[bool] = []
         self.kl_nats: list[float] = []
         self.skipped: list[str] = []
 
     def add(self, truth: int | None, digest: bytes, outputs: list[Array]) -> None:
-        self.digest.update(digest)
-        own = outputs[0]
+        own, reference = outputs[0], outputs[-1]
         if truth is not None and truth >= len(own):
             raise DataError(f"an image is of class {truth}, but the model has only {len(own)} classes")
-        self.rank.append(None if truth is None else rank_of(own, truth))
-        if self.compared:
-            reference = outputs[1]
-            if len(reference) != len(own):
-                raise DataError(f"the model has {len(own)} classes and the reference {len(reference)}")
+        if len(reference) != len(own):
+            raise DataError(f"the model has {len(own)} classes and the reference {len(reference)}")
+        self.digest.update(digest)
+        self.ranks.append([None if truth is None else rank_of(values, truth) for values in outputs])
+        if len(outputs) > 1:
             self.agrees.append(bool(own.argmax() == reference.argmax()))
             self.kl_nats.append(divergence(reference, own))
 
-    def quality(self, artifact: Artifact, reference: Artifact | None) -> Quality:
+    def qualities(self, artifacts: list[Artifact]) -> list[Quality]:
+        first = self._quality(artifacts[0], 0)
+        if len(artifacts) == 1:
+            return [first]
+        compared = msgspec.structs.replace(
+            first,
+            reference_sha256=artifacts[1].sha256,
+            agrees=tuple(self.agrees),
+            kl_nats=tuple(self.kl_nats),
+        )
+        return [compared, self._quality(artifacts[1], 1)]
+
+    def _quality(self, artifact: Artifact, position: int) -> Quality:
         card = artifact.card
         return Quality(
             artifact_sha256=artifact.sha256,
@@ -143,12 +154,9 @@ class _Tally:
             model=card.model if card else None,
             recipe=card.recipe.name if card else None,
             size_bytes=artifact.size_bytes,
-            images=len(self.rank),
+            images=len(self.ranks),
             images_sha256=self.digest.hexdigest(),
-            rank=tuple(self.rank),
+            rank=tuple(ranks[position] for ranks in self.ranks),
             started_utc=self.started.isoformat(timespec="seconds"),
             skipped=tuple(self.skipped),
-            reference_sha256=reference.sha256 if reference else None,
-            agrees=tuple(self.agrees),
-            kl_nats=tuple(self.kl_nats),
         )

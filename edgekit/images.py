@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -40,6 +41,19 @@ def evenly_spaced(paths: Sequence[Path], count: int) -> list[Path]:
     if count >= len(paths):
         return list(paths)
     return [paths[number * len(paths) // count] for number in range(count)]
+
+
+def content_id(content: bytes) -> str:
+    """A short name for an image file's content: the first 8 hexadecimal digits of its sha256."""
+    return hashlib.sha256(content).hexdigest()[:8]
+
+
+def without(paths: Sequence[Path], ids: Collection[str]) -> list[Path]:
+    """The paths whose content is none of `ids`; unreadable files stay, to be reported by whoever opens them."""
+    if not ids:
+        return list(paths)
+    found = for_each(paths, content_id, workers=4, limit=1.0)
+    return [path for path, identity in found if identity not in ids]
 
 
 def crop(content: bytes, spec: InputSpec) -> Array:
@@ -116,13 +130,17 @@ class Unreadable(NamedTuple):
 
 
 def for_each(
-    paths: Sequence[Path], work: Callable[[bytes], T], workers: int, progress: Callable[[int, int], None] | None = None
+    paths: Sequence[Path],
+    work: Callable[[bytes], T],
+    workers: int,
+    progress: Callable[[int, int], None] | None = None,
+    limit: float = MAX_UNREADABLE,
 ) -> Iterator[tuple[Path, T | Unreadable]]:
     """`work` on every file's content, on `workers` threads; results come in the order of `paths`.
 
-    A file that cannot be read or decoded gives an Unreadable; DataError once more than 5 % are.
+    A file that cannot be read or decoded gives an Unreadable; DataError once a larger share than `limit` is.
     """
-    allowed = MAX_UNREADABLE * len(paths)
+    allowed = limit * len(paths)
     unreadable: list[Unreadable] = []
     pool = ThreadPoolExecutor(workers)
     try:
@@ -131,7 +149,7 @@ def for_each(
                 unreadable.append(result)
             if len(unreadable) > allowed:
                 names = ", ".join(f"{item.path.name} ({item.reason})" for item in unreadable[:3])
-                raise DataError(f"too many unreadable images, more than {MAX_UNREADABLE:.0%}: {names}")
+                raise DataError(f"too many unreadable images, more than {limit:.0%}: {names}")
             if progress:
                 progress(number + 1, len(paths))
             yield path, result

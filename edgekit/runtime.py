@@ -9,17 +9,15 @@ import contextlib
 import functools
 import importlib
 import importlib.metadata
-import os
 import sys
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.errors import FileFormatError, MissingError
+from edgekit import quiet
+from edgekit.errors import FileFormatError, MissingError, UnsupportedModelError
 from edgekit.measurement import Delegation
 
 Array = NDArray[Any]
@@ -68,12 +66,12 @@ class Runner:
             options["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         if keep_tensors:
             options["experimental_preserve_all_tensors"] = True
-        with _native_messages() as messages:
+        with quiet.native_stderr() as messages:
             try:
                 self._interpreter = module.Interpreter(**options)
                 self._interpreter.allocate_tensors()
             except (ValueError, RuntimeError) as error:
-                raise FileFormatError(f"the runtime refuses this model: {_one_line(error, messages())}") from None
+                raise _refusal(_one_line(error, messages())) from None
         self.inputs = tuple(_info(detail) for detail in self._interpreter.get_input_details())
         self.outputs = tuple(_info(detail) for detail in self._interpreter.get_output_details())
 
@@ -123,16 +121,21 @@ class Runner:
                 noise = generator.random(info.shape, dtype=np.float32).astype(info.dtype)
             self.set_input(noise, position)
 
-    def delegation(self) -> Delegation:
-        """What the default delegate took; an operator counts as taken if a delegate node covers it."""
+    def delegated(self) -> frozenset[int]:
+        """The positions in the file of the operators that the default delegate runs."""
         nodes = self._interpreter._get_ops_details()
         plain = [node for node in nodes if node["op_name"] != "DELEGATE"]
         taken: set[int] = set()
         for node in nodes[len(plain) :]:
             taken |= _covered(plain, set(map(int, node["inputs"])), list(map(int, node["outputs"])))
+        return frozenset(taken)
+
+    def delegation(self) -> Delegation:
+        """What the default delegate took and left."""
+        taken = self.delegated()
+        plain = [node for node in self._interpreter._get_ops_details() if node["op_name"] != "DELEGATE"]
         left = tuple(node["op_name"] for node in plain if node["index"] not in taken)
-        name = "XNNPACK" if len(nodes) > len(plain) else "none"
-        return Delegation(name, operators=len(plain), taken=len(taken), left=left)
+        return Delegation("XNNPACK" if taken else "none", operators=len(plain), taken=len(taken), left=left)
 
 
 @functools.cache
@@ -153,6 +156,12 @@ def _module() -> Any:
     raise MissingError("no TFLite runtime is installed; run: pip install ai-edge-litert (32-bit Arm: tflite-runtime)")
 
 
+def _refusal(reason: str) -> FileFormatError:
+    if "not a valid Flatbuffer" in reason:
+        return FileFormatError(f"a damaged or truncated .tflite file ({reason})")
+    return UnsupportedModelError(f"the runtime cannot run this model: {reason}")
+
+
 def _info(detail: dict[str, Any]) -> TensorInfo:
     scale, zero_point = detail["quantization"]
     shape = tuple(int(size) for size in detail["shape"])
@@ -170,25 +179,6 @@ def _covered(nodes: list[dict[str, Any]], inputs: set[int], outputs: list[int]) 
             found.add(node["index"])
             pending += [int(tensor) for tensor in node["inputs"] if int(tensor) not in inputs]
     return found
-
-
-@contextlib.contextmanager
-def _native_messages() -> Iterator[Any]:
-    """Keeps the runtime's own lines off the terminal; yields a function that returns them."""
-    with tempfile.TemporaryFile() as file:
-        sys.stderr.flush()
-        saved = os.dup(2)
-        os.dup2(file.fileno(), 2)
-
-        def read() -> str:
-            file.seek(0)
-            return file.read().decode(errors="replace")
-
-        try:
-            yield read
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
 
 
 def _one_line(error: Exception, messages: str) -> str:

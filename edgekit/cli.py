@@ -1,0 +1,418 @@
+"""The command line: one verb per function, heavy imports inside; the only file of the package that prints."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgekit import __version__
+from edgekit.errors import EdgekitError
+
+if TYPE_CHECKING:
+    from edgekit.artifact import Artifact
+    from edgekit.evaluate import Subject
+    from edgekit.recipe import Recipe
+
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 a bug, 2 arguments, 3 unreadable file, 4 unknown name, 5 weights do not fit, 6 images or "
+    "labels, 7 something is not installed or not reachable, 8 cannot write, 9 the runtime crashed, 10 quality below "
+    "the limit, 130 Ctrl-C."
+)
+app = typer.Typer(
+    name="edgekit",
+    help="Small vision networks as int8 TFLite models that can be trusted, measured where they run.",
+    epilog=f"{EXIT_CODES} --debug shows the traceback of an error.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines in place of tables.")]
+InputSize = Annotated[int | None, typer.Option("--input-size", metavar="PX", help="Height and width of the input.")]
+Classes = Annotated[int | None, typer.Option(help="How many classes, if not the network's own.")]
+Settings = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="An option of the architecture.")]
+Images = Annotated[Path | None, typer.Option(help="Folder of images; the 500 sample images if not given.")]
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command line; an EdgekitError becomes one line on stderr and its exit code."""
+    debug = "--debug" in arguments
+    try:
+        app([argument for argument in arguments if argument != "--debug"], prog_name="edgekit")
+    except EdgekitError as error:
+        if debug:
+            raise
+        print(f"edgekit: {error}", file=sys.stderr)
+        return error.exit_code
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    return 0
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"edgekit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    """Options before the verb."""
+
+
+@app.command(epilog="Example: edgekit models squeezenet_v1_1 --input-size 160")
+def models(
+    name: Annotated[str | None, typer.Argument(help="One network, layer by layer.")] = None,
+    input_size: InputSize = None,
+    classes: Classes = None,
+    settings: Settings = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """List every network, or show one layer by layer as the papers' tables do."""
+    from edgekit import convert, screens
+    from edgekit import models as networks
+
+    if name is None:
+        specs = networks.specs()
+        _show(specs, lambda: screens.model_list(specs), as_json)
+        return
+    spec = networks.find(name, classes=classes, input_size=input_size, options=_settings(settings))
+    convert.import_keras()
+    layers = networks.layer_table(networks.build(spec))
+    _show({"model": spec, "layers": layers}, lambda: screens.layer_list(spec, layers), as_json)
+
+
+@app.command(epilog="Example: edgekit export squeezenet_v1_1 --recipe int8 --recipe float32 -o out")
+def export(
+    names: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Names from 'edgekit models'.")],
+    recipes: Annotated[
+        list[str], typer.Option("--recipe", "-r", metavar="RECIPE", help="See edgekit/recipe.py; may be repeated.")
+    ] = ["int8"],  # noqa: B006
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|random", help="Trained weights; the pretrained ones of the store if not given."),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Images that set activation ranges; the sample images if not given."),
+    ] = None,
+    calibration_images: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How many of them, evenly spaced in sorted order.")
+    ] = 100,
+    labels: Annotated[Path | None, typer.Option(metavar="FILE", help="Class names, one a line.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the files go.")] = Path(),
+    input_size: InputSize = None,
+    classes: Classes = None,
+    settings: Settings = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Turn networks into .tflite files: build, load weights, convert, quantize, check, write."""
+    from edgekit import export as exports
+    from edgekit import screens
+
+    chosen = _recipes(recipes)
+    specs = [exports.find_model(name, classes, input_size, _settings(settings)) for name in names]
+    given = _read_labels(labels)
+    made: list[Artifact] = []
+    with _bars() as bars:
+        for spec in specs:
+            progress = bars(spec.name)
+            trained = exports.prepare(spec, weights, given, progress)
+            samples = None
+            if any(recipe.needs_calibration for recipe in chosen):
+                folder = calibration or _sample_images(bars)
+                samples = exports.load_samples(folder, trained.input, calibration_images, progress)
+            made += [exports.export(trained, recipe, output, samples, progress) for recipe in chosen]
+    _show([_summary(artifact) for artifact in made], lambda: screens.exported(made), as_json)
+
+
+@app.command(epilog="Example: edgekit inspect squeezenet_v1_1-224-int8.tflite --tensors")
+def inspect(
+    file: Annotated[Path, typer.Argument(metavar="FILE.tflite", help="Any .tflite, ours or not.")],
+    tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor with its quantization.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what a .tflite is made of, what XNNPACK takes of it, its card, and check its golden vector."""
+    from edgekit import inspection, screens
+    from edgekit.errors import QualityError
+
+    result = inspection.inspect(file)
+    _show(result, lambda: screens.inspected(result, tensors), as_json)
+    if result.golden is not None and not result.golden.passed:
+        raise QualityError(f"{file}: the golden vector fails here: {result.golden.detail}")
+
+
+@app.command(name="eval", epilog="Example: edgekit eval m-int8.tflite --images val --reference m-float32.tflite")
+def evaluate(
+    file: Annotated[Path, typer.Argument(metavar="FILE.tflite")],
+    images: Images = None,
+    reference: Annotated[
+        Path | None, typer.Option(metavar="FLOAT.tflite", help="Compare with this model, image by image.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Rows of file name,class; else folders or wnids in file names.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="RESULTS.jsonl", help="Append the results here.")
+    ] = None,
+    include_calibration: Annotated[
+        bool, typer.Option("--include-calibration", help="Judge also on the images that set the ranges.")
+    ] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads; all cores if not given.")] = None,
+    channels: Annotated[str, typer.Option(help="RGB or BGR, for files without a card.")] = "RGB",
+    mean: Annotated[str | None, typer.Option(help="On 0..255, one value or three, for files without a card.")] = None,
+    std: Annotated[str | None, typer.Option(help="As --mean.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure accuracy on images, with intervals, and agreement with a reference model."""
+    from edgekit import artifact as artifacts
+    from edgekit import compare as comparing
+    from edgekit import dataset, foreign, measurement
+    from edgekit import evaluate as evaluating
+    from edgekit import images as pictures
+    from edgekit.report import terminal
+
+    override = foreign.Preprocessing(channels, mean, std)
+    subjects = [_subject(artifacts.read(path), override) for path in (file, reference) if path]
+    with _bars() as bars:
+        paths = pictures.list_images(images or _sample_images(bars))
+        if not include_calibration:
+            paths = _unseen(paths, subjects)
+        names = foreign.class_names(subjects[0].artifact)
+        truths = dataset.truths(paths, names, labels)
+        progress = bars(file.name)
+        qualities = evaluating.evaluate(
+            subjects[0],
+            paths,
+            truths,
+            subjects[1] if reference else None,
+            workers,
+            lambda done, of: progress("eval", done, of),
+        )
+    for quality in qualities if output else []:
+        assert output is not None
+        measurement.append(output, quality)
+    _warn_skipped(qualities[0].skipped)
+    _show(qualities, lambda: terminal.render(comparing.compare(qualities), _width()), as_json)
+
+
+@app.command(epilog="Example: edgekit bench a.tflite b.tflite --threads 2 -o results.jsonl")
+def bench(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE.tflite...")],
+    protocol: Annotated[str, typer.Option(help="quick or standard.")] = "quick",
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the runtime.")] = 1,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="RESULTS.jsonl", help="Results are appended.")
+    ] = Path("results.jsonl"),
+    as_json: Json = False,
+) -> None:
+    """Time models on this machine, interleaved, and append one JSON line for each."""
+    from edgekit import artifact as artifacts
+    from edgekit import bench as benching
+    from edgekit import compare as comparing
+    from edgekit import measurement, meters
+    from edgekit.devices import local
+    from edgekit.report import terminal
+
+    chosen = benching.find_protocol(protocol)
+    read = [artifacts.read(path) for path in files]
+    with _bars() as bars:
+        progress = bars("bench")
+        measured = local.Local().run(
+            read,
+            chosen,
+            threads=threads,
+            meter=meters.find(),
+            progress=lambda share: progress("bench", round(share * 1000), 1000),
+        )
+    for record in measured:
+        measurement.append(output, record)
+    _show(measured, lambda: terminal.render(comparing.compare(measured), _width()), as_json)
+
+
+@app.command(epilog="Example: edgekit compare results.jsonl --html report.html")
+def compare(
+    results: Annotated[list[Path], typer.Argument(metavar="RESULTS.jsonl...")],
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the table as Markdown.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with table and chart.")] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the table as CSV.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Join stored results into one table: size, accuracy, agreement, latency, energy."""
+    from edgekit import compare as comparing
+    from edgekit import measurement
+    from edgekit.report import csv as csv_report
+    from edgekit.report import html as html_report
+    from edgekit.report import markdown as markdown_report
+    from edgekit.report import terminal
+
+    comparison = comparing.compare(measurement.read(results))
+    writers: list[tuple[Path | None, Callable[[Any], str]]] = [
+        (markdown, markdown_report.render),
+        (html, html_report.render),
+        (csv, csv_report.render),
+    ]
+    for path, render in writers:
+        if path is not None:
+            _write_text(path, render(comparison))
+    _show(comparison, lambda: terminal.render(comparison, _width()), as_json)
+
+
+@app.command(epilog="Example: edgekit doctor")
+def doctor(as_json: Json = False) -> None:
+    """Show what this machine can do and how to get what is missing."""
+    from edgekit import doctor as doctors
+    from edgekit import screens
+
+    found = doctors.examine()
+    _show(found, lambda: screens.findings(found), as_json)
+
+
+def _show(result: object, screen: Callable[[], Any], as_json: bool) -> None:
+    """Prints a result for machines, or its screen for people."""
+    if as_json:
+        import msgspec
+
+        print(msgspec.json.encode(result, enc_hook=str).decode())
+        return
+    _console().print(screen())
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=_width())
+
+
+def _bar_console() -> Any:
+    """Stderr by a descriptor of its own, so that bars go on while the native libraries' lines are diverted."""
+    from rich.console import Console
+
+    return Console(file=os.fdopen(os.dup(2), "w", encoding="utf-8"))
+
+
+def _width() -> int:
+    """The terminal's width, or a wide page where the output is no terminal."""
+    from rich.console import Console
+
+    console = Console()
+    return console.width if console.is_terminal else 160
+
+
+@contextlib.contextmanager
+def _bars() -> Iterator[Callable[[str], Callable[[str, int, int], None]]]:
+    """Progress bars on stderr: call what it yields with a title to get a (stage, done, of) callback."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=_bar_console(), transient=True) as progress:
+
+        def start(title: str) -> Callable[[str, int, int], None]:
+            task = progress.add_task(title, total=None)
+            return lambda stage, done, of: progress.update(
+                task, description=f"{title}: {stage}", completed=done, total=of
+            )
+
+        yield start
+
+
+def _sample_images(bars: Callable[[str], Callable[[str, int, int], None]]) -> Path:
+    from edgekit import weights
+
+    progress = bars("sample images")
+    return weights.image_folder(lambda done, of: progress("download", done, of))
+
+
+def _recipes(names: Sequence[str]) -> list[Recipe]:
+    from edgekit import recipe
+
+    return [recipe.find(name) for text in names for name in text.split(",")]
+
+
+def _settings(pairs: Sequence[str]) -> dict[str, bool | int | float | str]:
+    """KEY=VALUE arguments; numbers and truth values are recognised."""
+    from edgekit.errors import UsageError
+
+    settings: dict[str, bool | int | float | str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError(f"--set takes KEY=VALUE, such as --set sr=0.75; got {pair!r}")
+        settings[key.strip()] = _value(value.strip())
+    return settings
+
+
+def _value(text: str) -> bool | int | float | str:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
+
+
+def _read_labels(path: Path | None) -> tuple[str, ...]:
+    from edgekit.errors import DataError
+
+    if path is None:
+        return ()
+    try:
+        return tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read the labels in {path}: {error}") from None
+
+
+def _subject(artifact: Artifact, override: Any) -> Subject:
+    from edgekit import foreign
+    from edgekit.evaluate import Subject
+
+    return Subject(artifact, foreign.input_spec(artifact, override))
+
+
+def _unseen(paths: list[Path], subjects: Sequence[Subject]) -> list[Path]:
+    """Leaves out the images that set a model's ranges, and says so."""
+    from edgekit import images
+
+    cards = [subject.artifact.card for subject in subjects]
+    ids = {identity for card in cards if card and card.calibration for identity in card.calibration.image_ids}
+    unseen = images.without(paths, ids)
+    if len(unseen) < len(paths):
+        left_out = len(paths) - len(unseen)
+        print(f"{left_out} of {len(paths)} images set the activation ranges and are left out", file=sys.stderr)
+    if not unseen:
+        from edgekit.errors import DataError
+
+        raise DataError("every image was used for calibration; give others, or --include-calibration")
+    return unseen
+
+
+def _warn_skipped(skipped: Sequence[str]) -> None:
+    if skipped:
+        print(f"{len(skipped)} unreadable images were skipped: {'; '.join(skipped)}", file=sys.stderr)
+
+
+def _summary(artifact: Artifact) -> dict[str, object]:
+    return {
+        "path": str(artifact.path),
+        "sha256": artifact.sha256,
+        "size_bytes": artifact.size_bytes,
+        "card": artifact.card,
+    }
+
+
+def _write_text(path: Path, text: str) -> None:
+    from edgekit.artifact import atomic_write
+
+    with atomic_write(path) as file:
+        file.write(text.encode())

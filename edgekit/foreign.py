@@ -1,0 +1,72 @@
+"""Files without a card: how their input is made and what their classes are called, as far as it can be known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgekit.artifact import Artifact
+from edgekit.dataset import ClassNames
+from edgekit.errors import UsageError
+from edgekit.runtime import Runner, TensorInfo
+from edgekit.spec import InputSpec, square
+
+_IMAGENET = 1000
+BACKGROUND = "background"
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What the user says about a file without a card; numbers are still text."""
+
+    channels: str = "RGB"
+    mean: str | None = None
+    std: str | None = None
+
+
+def input_spec(artifact: Artifact, said: Preprocessing) -> InputSpec:
+    """The card's preprocessing, or else what the user says, or else what a quantized input implies.
+
+    A uint8 or int8 input of a foreign file takes pixels as they are. UsageError for a float input without --mean.
+    """
+    if artifact.card is not None:
+        return artifact.card.input
+    tensor = Runner(artifact.path.read_bytes()).input
+    if len(tensor.shape) != 4 or tensor.shape[3] != 3 or tensor.shape[1] != tensor.shape[2]:
+        raise UsageError(f"{artifact.path} takes {tensor.shape}; only square RGB images, (1, size, size, 3), are known")
+    if said.channels not in ("RGB", "BGR"):
+        raise UsageError(f"--channels is RGB or BGR, not {said.channels!r}")
+    mean, std = _normalisation(artifact, tensor, said)
+    return square(tensor.shape[1], channels=said.channels, mean=mean, std=std)
+
+
+def class_names(artifact: Artifact) -> ClassNames:
+    """The names of the model's classes: the card's, or ImageNet's where there are 1000 (or 1001 with background)."""
+    classes = Runner(artifact.path.read_bytes()).output.shape[-1]
+    if artifact.label_ids or artifact.labels:
+        return ClassNames(classes, artifact.label_ids, artifact.labels)
+    if classes not in (_IMAGENET, _IMAGENET + 1):
+        return ClassNames(classes)
+    from edgekit import weights
+
+    ids, labels = weights.imagenet_labels()
+    background = (BACKGROUND,) * (classes - _IMAGENET)
+    return ClassNames(classes, (*background, *ids), (*background, *labels))
+
+
+def _normalisation(artifact: Artifact, tensor: TensorInfo, said: Preprocessing) -> tuple[list[float], list[float]]:
+    if said.mean is not None:
+        return _three(said.mean, "--mean"), _three(said.std or "1", "--std")
+    if tensor.dtype.kind == "f" or not tensor.scale:
+        raise UsageError(f"{artifact.path} has no card and a float input; say --mean and --std, such as --mean 127.5")
+    lowest = -128 if tensor.dtype.kind == "i" else 0
+    return [float(tensor.zero_point - lowest)] * 3, [1 / tensor.scale] * 3
+
+
+def _three(text: str, option: str) -> list[float]:
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"{option} takes one number or three with commas between, not {text!r}") from None
+    if len(values) not in (1, 3):
+        raise UsageError(f"{option} takes one number or three, not {len(values)}")
+    return values * 3 if len(values) == 1 else values

@@ -1,0 +1,99 @@
+"""MobileNet v2 with any width alpha; arXiv:1801.04381. Keras Applications' network, in TF-slim's order of layers.
+
+TF-slim's page counts parameters without batch norm: its 3.47 M at alpha 1 are our 3,504,872 less 34,112.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from edgekit.errors import UsageError
+from edgekit.models import layers
+from edgekit.spec import ModelSpec, Published
+
+if TYPE_CHECKING:
+    from keras import Model
+
+FAMILY = "mobilenet_v2"
+SOURCE = "TF-slim model zoo, mobilenet/README.md"
+
+
+class Point(NamedTuple):
+    """One row of TF-slim's page."""
+
+    macs_m: int
+    params_m: float
+    top1: float
+    top5: float
+
+
+# By alpha and input size.
+PUBLISHED = {
+    (1.4, 224): Point(582, 6.06, 75.0, 92.5),
+    (1.3, 224): Point(509, 5.34, 74.4, 92.1),
+    (1.0, 224): Point(300, 3.47, 71.8, 91.0),
+    (1.0, 192): Point(221, 3.47, 70.7, 90.1),
+    (1.0, 160): Point(154, 3.47, 68.8, 89.0),
+    (1.0, 128): Point(99, 3.47, 65.3, 86.9),
+    (1.0, 96): Point(56, 3.47, 60.3, 83.2),
+    (0.75, 224): Point(209, 2.61, 69.8, 89.6),
+    (0.75, 192): Point(153, 2.61, 68.7, 88.9),
+    (0.75, 160): Point(107, 2.61, 66.4, 87.3),
+    (0.75, 128): Point(69, 2.61, 63.2, 85.3),
+    (0.75, 96): Point(39, 2.61, 58.8, 81.6),
+    (0.5, 224): Point(97, 1.95, 65.4, 86.4),
+    (0.5, 192): Point(71, 1.95, 63.9, 85.4),
+    (0.5, 160): Point(50, 1.95, 61.0, 83.2),
+    (0.5, 128): Point(32, 1.95, 57.7, 80.8),
+    (0.5, 96): Point(18, 1.95, 51.2, 75.8),
+    (0.35, 224): Point(59, 1.66, 60.3, 82.9),
+    (0.35, 192): Point(43, 1.66, 58.2, 81.2),
+    (0.35, 160): Point(30, 1.66, 55.7, 79.1),
+    (0.35, 128): Point(20, 1.66, 50.8, 75.0),
+    (0.35, 96): Point(11, 1.66, 45.5, 70.4),
+}
+
+
+def published(spec: ModelSpec) -> Published | None:
+    """TF-slim's float accuracy at the spec's alpha and input size."""
+    point = PUBLISHED.get((float(spec.options["alpha"]), spec.input_size))
+    return Published(SOURCE, point.top1, point.top5) if point else None
+
+
+def _variant(name: str, alpha: float, params: int | None = None, macs: int | None = None) -> ModelSpec:
+    point = PUBLISHED.get((alpha, 224))
+    return ModelSpec(
+        name=name,
+        family=FAMILY,
+        input_size=224,
+        options={"alpha": alpha},
+        published=Published(SOURCE, point.top1, point.top5) if point else None,
+        params=params,
+        macs=macs,
+    )
+
+
+VARIANTS = (
+    _variant("mobilenet_v2", 1.0, 3_504_872, 300_774_272),
+    _variant("mobilenet_v2_075", 0.75, 2_636_424, 209_069_792),
+    _variant("mobilenet_v2_050", 0.5, 1_968_680, 97_131_840),
+    _variant("mobilenet_v2_035", 0.35, 1_677_128, 59_285_808),
+)
+
+
+def parse(name: str) -> ModelSpec | None:
+    """Any width: mobilenet_v2_140 is alpha 1.4, mobilenet_v2_100 is mobilenet_v2."""
+    match = re.fullmatch(rf"{FAMILY}_(\d{{3}})", name)
+    alpha = int(match[1]) / 100 if match else 0.0
+    if alpha == 1.0:
+        return VARIANTS[0]
+    return _variant(name, alpha) if alpha > 0 else None
+
+
+def build(spec: ModelSpec) -> Model:
+    """(b, size, size, 3) -> (b, classes); layers Conv1, expanded_conv_depthwise, ..., Conv_1, predictions."""
+    alpha = float(spec.options["alpha"])
+    if alpha <= 0:
+        raise UsageError(f"MobileNet v2 needs alpha > 0; found {alpha}")
+    return layers.application(spec, "MobileNetV2", alpha=alpha)

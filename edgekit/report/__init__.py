@@ -1,0 +1,1 @@
+"""A comparison for people and for other programs: one file per format, all from the one layout in `table`."""

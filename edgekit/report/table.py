@@ -1,0 +1,222 @@
+"""The columns of a comparison and the words in its cells: the one definition that every format shares.
+
+Knows no format: what is bold, escaped or underlined is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from edgekit.compare import Comparison, Row, Share
+
+CAPTION = "Accuracy, size, latency and energy per artifact"
+NOTHING = "\N{EN DASH}"
+EXPLANATION = (
+    "Sizes in MB of a million bytes. Top-1 with its 95 % Wilson interval over the labelled images. "
+    "Agrees: share of images on which the top class is the reference's; KL: mean divergence from the reference. "
+    "p90: nearest rank. Delegated: share of operators that the delegate runs. Energy: per inference."
+)
+_NOT_JUDGED = "not judged on labelled images"
+_NO_REFERENCE = "not judged against a reference"
+_NOT_TIMED = "not timed"
+
+Value = str | int | float | None
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """What a cell says: `detail` belongs in small print below, `mark` is the footnote that says why it is empty."""
+
+    text: str
+    detail: str = ""
+    why_empty: str = ""
+    mark: int | None = None
+
+
+class Column(msgspec.Struct, frozen=True):
+    """One column: `cell` words it for people, `values` names the fields of a Row that say the same to programs.
+
+    The keys of `values` carry units; each value is the path of a field, "top1.low".
+    `foldable` columns may move to the caption where all rows agree; `spare` ones may go where there is no room.
+    """
+
+    title: str
+    unit: str
+    cell: Callable[[Row], Cell]
+    values: Mapping[str, str]
+    numeric: bool = True
+    foldable: bool = False
+    spare: bool = False
+
+    @property
+    def heading(self) -> str:
+        """Title and unit."""
+        return f"{self.title}, {self.unit}" if self.unit else self.title
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """A table ready to be drawn: `footnotes[i]` belongs to mark i + 1."""
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    footnotes: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def lay_out(comparison: Comparison, *, fold: bool = False, spare: bool = True) -> Layout:
+    """The comparison as cells.
+
+    With `fold`, columns that say the same in every row move to the caption; without `spare`, spare ones are left out.
+    """
+    columns = [column for column in COLUMNS if spare or not column.spare]
+    folded = [column for column in columns if fold and _same_in_all(column, comparison.rows)]
+    kept = tuple(column for column in columns if column not in folded)
+    footnotes: dict[str, int] = {}
+    rows = tuple(tuple(_marked(column.cell(row), footnotes) for column in kept) for row in comparison.rows)
+    constants = [_constant(column, comparison.rows) for column in folded]
+    caption = CAPTION + (f" ({'; '.join(constants)})" if constants else "")
+    notes = tuple(plain(note) for note in comparison.notes)
+    return Layout(caption, kept, rows, tuple(plain(reason) for reason in footnotes), notes)
+
+
+def plain(text: str) -> str:
+    """Text from outside without control, format and other invisible characters, which could act on a terminal."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def superscript(mark: int | None) -> str:
+    """A footnote's number in raised digits; nothing for no footnote."""
+    return "" if mark is None else str(mark).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def value_at(row: Row, path: str) -> Value:
+    """The field at `path`; None where any part of the path is."""
+    found: Any = row
+    for name in path.split("."):
+        found = None if found is None else getattr(found, name)
+    value: Value = found
+    return value
+
+
+def name_cell(row: Row) -> Cell:
+    """The model, with its input size where the file is named in our way, else with the file's own name."""
+    if row.model is None:
+        return Cell(plain(row.artifact_name))
+    named = re.fullmatch(rf"{re.escape(row.model)}-(\d+)-{re.escape(row.recipe or '')}", row.artifact_name)
+    return Cell(plain(row.model), f"{named[1]} px" if named else plain(row.artifact_name))
+
+
+def _same_in_all(column: Column, rows: Sequence[Row]) -> bool:
+    """Whether every row that has something in this column has the same."""
+    said = {cell.text for cell in map(column.cell, rows) if not cell.why_empty}
+    return column.foldable and len(said) == 1
+
+
+def _constant(column: Column, rows: Sequence[Row]) -> str:
+    said = next(cell.text for cell in map(column.cell, rows) if not cell.why_empty)
+    return f"{column.title.lower()}: {said} {column.unit}".rstrip()
+
+
+def _marked(cell: Cell, footnotes: dict[str, int]) -> Cell:
+    if not cell.why_empty:
+        return cell
+    return msgspec.structs.replace(cell, mark=footnotes.setdefault(cell.why_empty, len(footnotes) + 1))
+
+
+def _empty(why: str) -> Cell:
+    return Cell(NOTHING, why_empty=why)
+
+
+def _percent(share: Share | None, why_empty: str) -> Cell:
+    return _empty(why_empty) if share is None else Cell(f"{100 * share.value:.2f}")
+
+
+def _top1(row: Row) -> Cell:
+    if row.top1 is None:
+        return _empty(_NOT_JUDGED)
+    interval = f"{100 * row.top1.low:.1f}\N{EN DASH}{100 * row.top1.high:.1f}"
+    return Cell(f"{100 * row.top1.value:.2f}", interval)
+
+
+def _number(value: float | None, why_empty: str) -> Cell:
+    """Two decimals, and two digits for what is smaller than that."""
+    if value is None:
+        return _empty(why_empty)
+    return Cell(f"{value:.2f}" if value >= 0.1 else f"{value:.2g}")
+
+
+def _text(value: Value, why_empty: str) -> Cell:
+    return _empty(why_empty) if value is None else Cell(plain(str(value)))
+
+
+def _kl(row: Row) -> Cell:
+    return _empty(_NO_REFERENCE) if row.kl_nats is None else Cell(f"{row.kl_nats:.4f}")
+
+
+def _delegated(row: Row) -> Cell:
+    return _empty(_NOT_TIMED) if row.delegated is None else Cell(f"{100 * row.delegated:.0f}")
+
+
+def _energy(row: Row) -> Cell:
+    if row.energy is None:
+        return _empty(row.energy_reason or (_NOT_TIMED if row.device is None else "not measured"))
+    amount = _number(row.energy.energy_j * 1e3, "")
+    return Cell(amount.text, plain(f"{row.energy.source}, {row.energy.scope}"))
+
+
+COLUMNS = (
+    Column(
+        "Model",
+        "",
+        name_cell,
+        {"model": "model", "artifact": "artifact_name", "artifact_sha256": "artifact_sha256"},
+        numeric=False,
+    ),
+    Column(
+        "Recipe", "", lambda row: _text(row.recipe, "the file carries no card"), {"recipe": "recipe"}, numeric=False
+    ),
+    Column("Size", "MB", lambda row: _number(row.size_bytes / 1e6, ""), {"size_bytes": "size_bytes"}),
+    Column("Top-1", "%", _top1, {"top1": "top1.value", "top1_low": "top1.low", "top1_high": "top1.high"}),
+    Column("Top-5", "%", lambda row: _percent(row.top5, _NOT_JUDGED), {"top5": "top5.value"}),
+    Column("Agrees", "%", lambda row: _percent(row.agreement, _NO_REFERENCE), {"agreement": "agreement.value"}),
+    Column("KL", "nats", _kl, {"kl_nats": "kl_nats"}, spare=True),
+    Column(
+        "Images",
+        "",
+        lambda row: _text(row.top1.of if row.top1 else None, _NOT_JUDGED),
+        {"images": "top1.of"},
+        foldable=True,
+    ),
+    Column(
+        "Median",
+        "ms",
+        lambda row: _number(row.latency_median_ms, _NOT_TIMED),
+        {"latency_median_ms": "latency_median_ms", "runs": "runs"},
+    ),
+    Column("p90", "ms", lambda row: _number(row.latency_p90_ms, _NOT_TIMED), {"latency_p90_ms": "latency_p90_ms"}),
+    Column("Threads", "", lambda row: _text(row.threads, _NOT_TIMED), {"threads": "threads"}, foldable=True),
+    Column(
+        "Device",
+        "",
+        lambda row: _text(row.device, _NOT_TIMED),
+        {"device": "device", "protocol": "protocol"},
+        numeric=False,
+        foldable=True,
+    ),
+    Column("Delegated", "%", _delegated, {"delegated": "delegated"}, foldable=True, spare=True),
+    Column(
+        "Energy",
+        "mJ",
+        _energy,
+        {
+            "energy_j": "energy.energy_j",
+            "energy_source": "energy.source",
+            "energy_scope": "energy.scope",
+            "energy_reason": "energy_reason",
+        },
+    ),
+)

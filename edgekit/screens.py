@@ -1,0 +1,187 @@
+"""How each verb's result looks in a terminal: rich renderables, printed by nobody here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from edgekit.artifact import Artifact, Card
+from edgekit.doctor import Finding
+from edgekit.inspection import Inspection, OperatorRow, TensorRow
+from edgekit.spec import LayerCount, ModelSpec
+
+_WIDEST_NAME = 48
+
+
+def table(title: str, *columns: str, left: int = 1) -> Table:
+    """An empty table; the first `left` columns are flush left, the rest, numbers, flush right."""
+    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(columns):
+        made.add_column(column, justify="left" if number < left else "right", overflow="fold")
+    return made
+
+
+def model_list(specs: Iterable[ModelSpec]) -> Table:
+    """Every network, one a row."""
+    made = table("Networks", "name", "input", "parameters", "MACs (M)", "top-1 %", "top-5 %", "published by")
+    made.columns[-1].justify = "left"
+    for spec in specs:
+        published = spec.published
+        made.add_row(
+            spec.name,
+            str(spec.input_size),
+            _thousands(spec.params),
+            "" if spec.macs is None else f"{spec.macs / 1e6:.1f}",
+            _percent(published.top1 if published else None),
+            _percent(published.top5 if published else None),
+            published.source if published else "",
+        )
+    return made
+
+
+def layer_list(spec: ModelSpec, layers: Sequence[LayerCount]) -> RenderableType:
+    """One network, layer by layer."""
+    title = f"{spec.name} at {spec.input_size} pixels"
+    made = table(title, "layer", "kind", "kernel", "output", "parameters", "MACs", left=3)
+    for layer in layers:
+        shape = " x ".join(map(str, layer.output_shape))
+        made.add_row(layer.name, layer.kind, layer.kernel, shape, _count(layer.params), _count(layer.macs))
+    made.add_section()
+    made.add_row(
+        "total", "", "", "", _count(sum(row.params for row in layers)), _count(sum(row.macs for row in layers))
+    )
+    return Group(made, Text(spec.note)) if spec.note else made
+
+
+def exported(artifacts: Iterable[Artifact]) -> Table:
+    """What an export has written."""
+    made = table("Written", "file", "recipe", "bytes", "output", "calibration", left=2)
+    for artifact in artifacts:
+        card = artifact.card
+        assert card is not None
+        images = f"{len(card.calibration.image_ids)} images" if card.calibration else "none needed"
+        made.add_row(str(artifact.path), card.recipe.name, _thousands(artifact.size_bytes), card.output, images)
+    return made
+
+
+def inspected(result: Inspection, every_tensor: bool) -> RenderableType:
+    """A .tflite from the inside."""
+    parts: list[RenderableType] = [_summary(result), _operators(result.operators)]
+    if every_tensor:
+        parts.append(_tensors(result.tensors))
+    return Group(*parts)
+
+
+def findings(found: Iterable[Finding]) -> Table:
+    """What the doctor says."""
+    made = table("This machine", "", "what", "found", "what to do", left=4)
+    for finding in found:
+        mark = Text("ok", "green") if finding.ok else Text("missing", "yellow")
+        made.add_row(mark, finding.what, finding.found, "" if finding.ok else finding.remedy)
+    return made
+
+
+def _summary(result: Inspection) -> Table:
+    made = Table(title=result.path, title_justify="left", box=None, show_header=False, pad_edge=False)
+    made.add_column(style="bold")
+    made.add_column(overflow="fold")
+    for name, value in _summary_rows(result):
+        made.add_row(name, value)
+    return made
+
+
+def _summary_rows(result: Inspection) -> Iterable[tuple[str, RenderableType]]:
+    yield "size", f"{_thousands(result.size_bytes)} bytes, sha256 {result.sha256[:16]}"
+    yield "input", _ends(result, result.inputs)
+    yield "output", _ends(result, result.outputs)
+    yield "MACs", f"{result.macs / 1e6:.1f} M"
+    activations = _thousands(result.peak_activation_bytes)
+    yield "memory", f"weights {_thousands(result.weight_bytes)}, activations at once {activations} bytes"
+    yield "activations", ", ".join(f"{count} {dtype}" for dtype, count in sorted(result.dtypes.items()))
+    yield "delegate", _delegate(result)
+    yield "golden vector", _golden(result)
+    yield from _card_rows(result.card, result.labels)
+
+
+def _ends(result: Inspection, indices: Sequence[int]) -> str:
+    rows = [result.tensors[index] for index in indices]
+    return "; ".join(f"{row.dtype} {list(row.shape)}{_scale(row)}" for row in rows)
+
+
+def _scale(row: TensorRow) -> str:
+    return "" if row.scale is None else f", real = {row.scale[0]:.6g} x (stored - {row.zero_point})"
+
+
+def _delegate(result: Inspection) -> RenderableType:
+    if result.refused:
+        return Text(result.refused, "red")
+    if not result.delegate or result.delegate == "none":
+        return Text("none: every operator runs in the built-in kernels", "yellow")
+    taken = len(result.operators) - len(result.left)
+    share = "" if result.macs_delegated is None else f" ({result.macs_delegated:.1%} of the MACs)"
+    left = ", ".join(f"{count} {kind}" for kind, count in Counter(result.left).items())
+    text = f"{result.delegate} takes {taken} of {len(result.operators)} operators{share}"
+    return Text(f"{text}, leaves {left}" if left else text, "yellow" if left else "green")
+
+
+def _golden(result: Inspection) -> RenderableType:
+    if result.golden is None:
+        return "none in this file"
+    mark = "passed" if result.golden.passed else "FAILED"
+    return Text(f"{mark}: {result.golden.detail}", "green" if result.golden.passed else "bold red")
+
+
+def _card_rows(card: Card | None, labels: int) -> Iterable[tuple[str, str]]:
+    if card is None:
+        yield "card", "none: not written by edgekit"
+        return
+    spec = card.input
+    yield "card", f"{card.model}, recipe {card.recipe.name}, {card.classes} classes, {labels} labels"
+    yield "output is", card.output
+    size = f"shorter side {spec.resize_shorter}, crop {spec.height} x {spec.width}"
+    yield "preprocessing", f"{spec.channels}, {size}, mean {spec.mean}, std {spec.std}"
+    yield "weights", card.weights.source
+    if card.calibration:
+        yield "calibration", f"{len(card.calibration.image_ids)} images of {card.calibration.source}"
+    yield "tools", ", ".join(f"{name} {version}" for name, version in card.tools.items())
+
+
+def _operators(rows: Sequence[OperatorRow]) -> Table:
+    made = table("Operators", "#", "kind", "types", "output", "MACs", "runs in", left=4)
+    for row in rows:
+        where = "?" if row.delegated is None else "delegate" if row.delegated else "built-in"
+        shape = " x ".join(map(str, row.output_shape))
+        made.add_row(str(row.index), row.kind, " ".join(row.dtypes), shape, _count(row.macs), where)
+    return made
+
+
+def _tensors(rows: Sequence[TensorRow]) -> Table:
+    made = table("Tensors", "#", "name", "type", "shape", "bytes", "scales", "scale", "zero point", left=4)
+    for row in rows:
+        scale = "" if row.scale is None else f"{row.scale[0]:.4g}"
+        if row.scale is not None and row.scales > 1:
+            scale = f"{row.scale[0]:.3g} .. {row.scale[1]:.3g} on axis {row.axis}"
+        name = row.name if len(row.name) <= _WIDEST_NAME else f"...{row.name[-_WIDEST_NAME:]}"
+        zero_point = "" if row.zero_point is None else str(row.zero_point)
+        shape = " x ".join(map(str, row.shape))
+        made.add_row(
+            str(row.index), name, row.dtype, shape, _thousands(row.size_bytes), str(row.scales or ""), scale, zero_point
+        )
+    return made
+
+
+def _thousands(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _count(value: int) -> str:
+    return f"{value:,}" if value else ""
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
