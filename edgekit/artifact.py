@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ CARD, LABELS, LABEL_IDS = "edgekit.json", "labels.txt", "label_ids.txt"
 GOLDEN_PIXELS, GOLDEN_OUTPUT = "golden_pixels.bin", "golden_output.bin"
 GOLDEN_SIZE = 16
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's first day: the same input gives the same bytes
+_READABLE = 0o644 << 16  # the mode that unzip gives an extracted file
+_CARD_ENTRY = re.compile(rb"PK\x03\x04.{26}" + re.escape(CARD.encode()), re.DOTALL)
 
 
 class WeightsOrigin(msgspec.Struct, frozen=True):
@@ -146,6 +149,7 @@ def write(
     with zipfile.ZipFile(stream, "a") as tail:
         for name, content, compression in members:
             info = zipfile.ZipInfo(name, _EPOCH)
+            info.external_attr = _READABLE
             tail.writestr(info, content, compression)
     with atomic_write(path) as file:
         file.write(stream.getvalue())
@@ -189,11 +193,13 @@ def _digest(file: BinaryIO) -> str:
 def _read_tail(path: Path, content: bytes) -> dict[str, bytes]:
     stream = io.BytesIO(content)
     if not zipfile.is_zipfile(stream):
+        if _CARD_ENTRY.search(content):
+            raise FileFormatError(f"{path} is truncated: it holds a card without the end of it; export it again")
         return {}
     try:
         with zipfile.ZipFile(stream) as tail:
             return {info.filename: tail.read(info) for info in tail.infolist() if info.file_size < 1 << 24}
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, OSError) as error:
+    except Exception as error:  # zipfile raises many kinds, struct.error and zlib.error among them
         raise FileFormatError(f"{path}: the zip tail with the card is damaged ({error}); export it again") from None
 
 

@@ -172,7 +172,7 @@ def _runner(artifact: Artifact, content: bytes, threads: int) -> Runner:
     try:
         return Runner(content, threads)
     except FileFormatError as error:
-        raise FileFormatError(f"{artifact.path}: {error}") from None
+        raise type(error)(f"{artifact.path}: {error}") from None
 
 
 def _check_content(artifact: Artifact, content: bytes) -> None:

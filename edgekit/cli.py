@@ -88,7 +88,7 @@ def models(
         return
     spec = networks.find(name, classes=classes, input_size=input_size, options=_settings(settings))
     convert.import_keras()
-    layers = networks.layer_table(networks.build(spec))
+    layers = networks.layer_table(networks.outline(spec))
     _show({"model": spec, "layers": layers}, lambda: screens.layer_list(spec, layers), as_json)
 
 

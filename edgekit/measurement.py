@@ -15,6 +15,7 @@ import msgspec
 from edgekit.errors import FileFormatError, OutputError
 
 SCHEMA = 1
+_BLOCK_BYTES = 1 << 16
 
 
 class Protocol(msgspec.Struct, frozen=True):
@@ -63,7 +64,10 @@ class Energy(msgspec.Struct, frozen=True):
 
 
 class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="kind"):
-    """One artifact timed on one device; `latency_ns` holds every counted inference in order."""
+    """One artifact timed on one device; `latency_ns` holds every counted inference in order.
+
+    `peak_rss_bytes` is what loading and the first inference added to resident memory at its peak.
+    """
 
     artifact_sha256: str
     artifact_name: str
@@ -148,9 +152,12 @@ def _decode(path: Path, number: int, line: bytes) -> Record:
 
 def _drop_torn_line(file: BinaryIO) -> None:
     """Cuts off what a crash left after the last newline; such a tail never was a record."""
-    file.seek(0)
-    content = file.read()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
+    end = whole = file.seek(0, os.SEEK_END)
+    newline = -1
+    while newline < 0 and whole > 0:
+        start = max(0, whole - _BLOCK_BYTES)
+        file.seek(start)
+        newline = file.read(whole - start).rfind(b"\n")
+        whole = start + newline + 1  # the block's start where it has no newline
+    if whole < end:
         file.truncate(whole)
-    file.seek(whole)

@@ -78,7 +78,7 @@ def build(spec: ModelSpec) -> Model:
 
 
 def outline(spec: ModelSpec) -> Model:
-    """The network without its weights: `count` and `layer_table` read it, and VGG-16 takes no half gigabyte for that."""
+    """The network without its weights, for `count` and `layer_table`: VGG-16 takes no half gigabyte for those."""
     with layers.without_weights():
         return build(spec)
 

@@ -7,6 +7,7 @@ on every side and round down, pooling rounds up.
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -56,7 +57,26 @@ def application(spec: ModelSpec, builder: str, **arguments: bool | float) -> Mod
     wrapped = getattr(keras.applications, builder)(
         weights=None, input_tensor=inputs, classes=spec.classes, classifier_activation="softmax", **arguments
     )
-    return network(spec, inputs, wrapped.output)
+    model = network(spec, inputs, wrapped.output)
+    _start_weights(model)
+    return model
+
+
+def _start_weights(model: Model) -> None:
+    """HE for every kernel, by the values that one output sees; XAVIER for the "project" ones, which no ReLU follows.
+
+    Keras Applications' own start counts all channels as inputs of a depthwise kernel: activations fade to nothing, and
+    an untrained MobileNet answers the same to every image.
+    """
+    keras = _keras()
+    for layer in model.layers:
+        kernel = getattr(layer, "kernel", None)
+        if kernel is None:
+            continue
+        depthwise = type(layer).__name__ == "DepthwiseConv2D"
+        inputs = math.prod(kernel.shape[:2] if depthwise else kernel.shape[:-1])
+        gain = 1.0 if "project" in layer.name else 2.0
+        kernel.assign(keras.random.normal(kernel.shape, stddev=math.sqrt(gain / inputs)))
 
 
 def conv(

@@ -26,6 +26,7 @@ _VARIABLES = {_INK: "ink", _FAINT: "line", _PAPER: "paper"} | {c: f"series-{i}" 
 _MARKERS = "osD^vPX*"
 _BESIDE = ((9, 0, "left"), (-9, 0, "right"), (0, 12, "center"), (0, -13, "center"))  # points, by preference
 _POINT_SIZE = 8
+_MOST_LABELS = 40
 _LETTER_PT = 6.2  # the mean width of a letter of 10 points
 
 
@@ -156,7 +157,7 @@ def _draw_labels(axes: Any, points: Sequence[Point]) -> None:
     box = _matplotlib("matplotlib.transforms").Bbox
     centres = [axes.transData.transform((point.latency_ms, point.top1)) for point in points]
     taken = [box.from_bounds(x - 6, y - 6, 12, 12) for x, y in centres]
-    for point in sorted(points, key=lambda point: point.top1, reverse=True):
+    for point in sorted(points, key=lambda point: point.top1, reverse=True)[:_MOST_LABELS]:
         for beside in _BESIDE:
             label = _write(axes, point, beside)
             place = label.get_window_extent()

@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 
 from edgekit.compare import Comparison
-from edgekit.report.table import EXPLANATION, Cell, lay_out, superscript
+from edgekit.report.table import EXPLANATION, Cell, Layout, lay_out, superscript
 
 
 def render(comparison: Comparison) -> str:
-    """Caption, table, what the columns mean, footnotes and notes; ends with a newline."""
-    layout = lay_out(comparison)
+    """The table, and below it what its columns mean; ends with a newline."""
+    return f"{table(lay_out(comparison))}\n{EXPLANATION}\n"
+
+
+def table(layout: Layout) -> str:
+    """Caption, table, footnotes and notes; ends with a newline."""
     lines = [f"**{escape(layout.caption)}**", ""]
     lines.append(_line([escape(column.heading) for column in layout.columns]))
     lines.append(_line(["---:" if column.numeric else ":---" for column in layout.columns]))
     lines += [_line([_cell(cell) for cell in row]) for row in layout.rows]
-    lines += ["", EXPLANATION]
     for number, why in enumerate(layout.footnotes, 1):
         lines += ["", f"{superscript(number)} {escape(why)}"]
     for note in layout.notes:

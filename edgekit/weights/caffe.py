@@ -131,7 +131,7 @@ def _declare(field: Any, kind: str) -> None:
 
 def _layers(net: list[Any]) -> list[LayerWeights]:
     layers: list[LayerWeights] = []
-    producer: dict[str, str] = {}  # blob name to the layer that wrote it last; layers may work in place
+    producer: dict[str, str] = {}  # by blob the layer that wrote it last: layers may work in place
     for layer in net:
         name = layer.name.replace("/", "_")
         kind = layer.type if isinstance(layer.type, str) else V1_TYPES.get(layer.type, str(layer.type))
@@ -181,9 +181,8 @@ def _merge_scale(layers: list[LayerWeights], layer: Any, name: str, before: str)
 
 
 def _array(blob: Any, layer: str) -> Array:
-    values: Array = np.frombuffer(b"".join(blob.data), "<f4")
-    if blob.double_data:
-        values = np.frombuffer(b"".join(blob.double_data), "<f8")
+    stored, dtype = (blob.double_data, "<f8") if blob.double_data else (blob.data, "<f4")
+    values: Array = np.frombuffer(b"".join(stored), dtype)
     shape = tuple(blob.shape.dim) if blob.HasField("shape") else (blob.num, blob.channels, blob.height, blob.width)
     if values.size != np.prod(shape):
         raise ValueError(f"layer {layer} has {values.size} values for shape {shape}; the file is damaged")
@@ -191,14 +190,17 @@ def _array(blob: Any, layer: str) -> Array:
 
 
 def _input_spec(net: Any) -> InputSpec:
-    transforms = [layer.transform_param for layer in [*net.layer, *net.layers] if layer.HasField("transform_param")]
-    sizes = [transform.crop_size for transform in transforms if transform.crop_size]
-    shapes = [list(shape.dim) for shape in net.input_shape]
-    shapes += [list(shape.dim) for layer in net.layer for shape in layer.input_param.shape]
-    size = int([*sizes, *(shape[2] for shape in [*shapes, list(net.input_dim)] if len(shape) == 4), SIZE][0])
-    means = [tuple(transform.mean_value) for transform in transforms if len(transform.mean_value) == 3]
+    layers = [*net.layers, *net.layer]
+    transforms = [layer.transform_param for layer in layers if layer.HasField("transform_param")]
+    size = next((transform.crop_size for transform in transforms if transform.crop_size), _input_size(net))
+    mean = next((tuple(transform.mean_value) for transform in transforms if len(transform.mean_value) == 3), MEAN)
     scale = next((transform.scale for transform in transforms if transform.scale), 1.0)
-    mean = means[0] if means else MEAN
-    std = (1 / scale,) * 3
-    resize = 256 if size <= 256 else round(size * 256 / 224)
-    return InputSpec(height=size, width=size, resize_shorter=resize, channels="BGR", mean=mean, std=std)
+    shorter = 256 if size < 256 else round(size * 256 / 224)
+    return InputSpec(size, size, shorter, "BGR", mean, (1 / scale,) * 3)
+
+
+def _input_size(net: Any) -> int:
+    """The height in the first (n, channels, height, width) that the file declares as its input."""
+    shapes = [shape.dim for layer in net.layer for shape in layer.input_param.shape]
+    shapes += [*(shape.dim for shape in net.input_shape), net.input_dim]
+    return next((int(shape[2]) for shape in shapes if len(shape) == 4), SIZE)

@@ -118,7 +118,7 @@ def _legacy_layers(root: Any) -> Iterator[Stored]:
             path = path or _text(group_name)
             layer = layers.setdefault(path, Stored(path, path.rpartition("/")[2], []))
             layer.arrays.append(group[full_name][()])
-            layer.names.append(LEGACY_NAMES.get(variable, variable))
+            layer.names.append(variable)
         yield from layers.values()
 
 
@@ -156,7 +156,8 @@ def _natural(path: str) -> list[tuple[str, int]]:
 def _layer(stored: Stored, declared: Declared | None) -> LayerWeights:
     class_name = declared.class_name if declared else re.sub(r"_\d+$", "", stored.path.rpartition("/")[2])
     kind = _kind(class_name, stored)
-    names = stored.names or _variable_names(kind, len(stored.arrays), declared)
+    named = [LEGACY_NAMES.get(name, name) for name in stored.names]
+    names = named or _variable_names(kind, len(stored.arrays), declared)
     arrays = {name: _float(array, stored.name) for name, array in zip(names, stored.arrays, strict=True)}
     epsilon = declared.arguments.get("epsilon") if declared and kind == "batch_norm" else None
     return LayerWeights(stored.name, kind, arrays, epsilon=epsilon)
@@ -166,6 +167,8 @@ def _kind(class_name: str, stored: Stored) -> Kind:
     known = KINDS.get(class_name.replace("_", "").lower())
     if known:
         return known
+    if stored.names[:1] == ["depthwise_kernel"] and "pointwise_kernel" not in stored.names:
+        return "depthwise"
     dimensions = [array.ndim for array in stored.arrays]
     if not any(word in class_name.lower() for word in REFUSED):
         if dimensions in ([4], [4, 1]):

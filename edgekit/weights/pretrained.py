@@ -9,8 +9,6 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-import msgspec
-
 from edgekit.errors import FileFormatError
 from edgekit.spec import InputSpec, square
 from edgekit.weights import deep_compression, ncnn, store, tflite
@@ -60,7 +58,7 @@ READERS = {".net": deep_compression.read, ".bin": ncnn.read, ".tflite": tflite.r
 def pretrained(model_name: str, input_size: int | None = None) -> Pretrained | None:
     """The weights the store has for this model, at `input_size` pixels or else at its own; None if it has none."""
     row = next((row for row in ROWS if row.model == model_name), None)
-    if row is None or input_size in (None, row.input.height):
+    if row is None or input_size is None or input_size == row.input.height:
         return row
     return dataclasses.replace(row, input=_resized(row.input, input_size))
 
@@ -68,7 +66,7 @@ def pretrained(model_name: str, input_size: int | None = None) -> Pretrained | N
 def _resized(spec: InputSpec, size: int) -> InputSpec:
     """The same preprocessing with the same field of view at another size."""
     shorter = round(spec.resize_shorter * size / spec.height)
-    return msgspec.structs.replace(spec, height=size, width=size, resize_shorter=shorter)
+    return InputSpec(size, size, shorter, spec.channels, spec.mean, spec.std)
 
 
 def load(pretrained: Pretrained, progress: Progress | None = None) -> Weights:

@@ -38,6 +38,14 @@ def answer(name, size):
     return model, np.asarray(model(images))
 
 
+def assert_probabilities(probabilities):
+    """For two images: they sum to 1, no class has it all, and the images do not get the same answer."""
+    assert probabilities.shape == (2, 10)
+    assert probabilities.sum(axis=1) == pytest.approx([1, 1], abs=1e-5)
+    assert probabilities.max() < 0.9999
+    assert abs(probabilities[0] - probabilities[1]).max() > 1e-5
+
+
 @pytest.mark.parametrize("name", [spec.name for spec in models.specs()])
 def test_counts_at_the_default_size(name, outlined):
     spec = models.find(name)
@@ -51,15 +59,16 @@ def test_counts_at_the_default_size(name, outlined):
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_it_runs_at_32_pixels(name):
     model, probabilities = answer(name, 32)
-    assert probabilities.shape == (2, 10)
-    assert probabilities.sum(axis=1) == pytest.approx([1, 1], abs=1e-5)
-    assert (probabilities[0] != probabilities[1]).any()
+    assert_probabilities(probabilities)
     assert all(weight.dtype == "float32" for weight in model.weights)
 
 
 @pytest.mark.parametrize("name", FAMILIES.values())
 def test_it_runs_at_64_pixels(name):
     _, probabilities = answer(name, 64)
-    assert probabilities.shape == (2, 10)
-    assert probabilities.sum(axis=1) == pytest.approx([1, 1], abs=1e-5)
-    assert (probabilities[0] != probabilities[1]).any()
+    assert_probabilities(probabilities)
+
+
+def test_the_start_is_seeded():
+    first, second = (answer("mobilenet_v1_025", 32)[0].get_weights() for _ in range(2))
+    assert all((one == other).all() for one, other in zip(first, second, strict=True))

@@ -35,7 +35,7 @@ def test_max_pool_is_caffes(size, window):
 
 def test_pooling_that_cannot_be_one_operator_is_refused():
     with pytest.raises(AssertionError):
-        layers.pool_padding(10, 4, 3 - 1 + 2)
+        layers.pool_padding(10, 4, 4)
     with pytest.raises(AssertionError):
         layers.pool_padding(7, 4, 2)
 
@@ -73,6 +73,17 @@ def test_local_response_norm_is_caffes():
     sums = sum(squares[..., i : i + 8] for i in range(5))
     assert result == pytest.approx(image / (1 + 1e-4 / 5 * sums) ** 0.75, rel=1e-4)
     assert np.abs(result / image).min() < 0.8  # the norm had something to do
+
+
+def test_local_response_norm_can_be_saved(tmp_path):
+    import keras
+
+    inputs = keras.Input((2, 3, 8))
+    model = keras.Model(inputs, layers.local_response_norm(inputs))
+    model.save(tmp_path / "norm.keras")
+    image = np.random.default_rng(0).normal(scale=200, size=(1, 2, 3, 8)).astype("float32")
+    loaded = keras.models.load_model(tmp_path / "norm.keras")
+    assert np.asarray(loaded(image)) == pytest.approx(np.asarray(model(image)))
 
 
 def test_batch_norm_has_caffes_epsilon():

@@ -48,7 +48,7 @@ def test_v2_reproduces_the_published_points(alpha, outlined):
 def test_v3_large_reproduces_the_published_counts(name, macs_m, params_m, outlined):
     rows = models.layer_table(outlined(name))
     assert round(sum(row.macs for row in rows) / 1e6) == macs_m
-    assert round((sum(row.params for row in rows) - batch_norm_params(rows)) / 1e6, 1) == params_m
+    assert int(sum(row.params for row in rows) / 1e5) / 10 == params_m  # the page cuts off
 
 
 def test_v3_small_is_smaller_than_its_published_counts(outlined):

@@ -1,0 +1,47 @@
+# What a newcomer types; .ci/run types the same.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO := demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format report zoo clean
+
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "edgekit needs Python 3.10 or later")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[export,report,dev]'
+	touch $@
+
+demo: $(VENV)/.ready  ## export two networks, judge them, time them, print one table
+	rm -f $(DEMO)/results.jsonl
+	$(BIN)/edgekit export squeezenet_v1_1 mobilenet_v1_050 --recipe float32 --recipe int8 --output $(DEMO)
+	$(BIN)/edgekit eval $(DEMO)/squeezenet_v1_1-224-int8.tflite --reference $(DEMO)/squeezenet_v1_1-224-float32.tflite --output $(DEMO)/results.jsonl
+	$(BIN)/edgekit eval $(DEMO)/mobilenet_v1_050-160-int8.tflite --reference $(DEMO)/mobilenet_v1_050-160-float32.tflite --output $(DEMO)/results.jsonl
+	$(BIN)/edgekit bench $(DEMO)/*.tflite --output $(DEMO)/results.jsonl
+	$(BIN)/edgekit compare $(DEMO)/results.jsonl --markdown $(DEMO)/results.md --html $(DEMO)/results.html
+	@echo "The same table: $(DEMO)/results.md and $(DEMO)/results.html"
+
+test: $(VENV)/.ready  ## run the whole test suite
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.ready  ## style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.ready  ## mend style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+zoo: $(VENV)/.ready  ## build every published artifact into build/zoo and renew export/manifest.json
+	$(BIN)/python export/build.py
+
+report: $(VENV)/.ready  ## renew benchmarks/REPORT.md from the stored results
+	$(BIN)/python benchmarks/report.py
+
+clean:  ## remove everything that was made here
+	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

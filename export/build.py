@@ -1,0 +1,142 @@
+"""Builds every artifact of zoo.toml, judges it against its float model, and writes manifest.json.
+
+Usage: python export/build.py [--output build/zoo] [--only MODEL]
+Fails with exit code 10 at the first artifact beyond its limits; what was built before stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from edgekit import compare, dataset, evaluate, images, recipe, weights
+from edgekit import export as exports
+from edgekit.artifact import Artifact, atomic_write
+from edgekit.errors import EdgekitError, QualityError
+from edgekit.evaluate import Subject
+from edgekit.measurement import Quality
+
+HERE = Path(__file__).parent
+MANIFEST = HERE / "manifest.json"
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One published artifact; percentages with their number of images, `kl_nats` per image."""
+
+    name: str
+    model: str
+    recipe: str
+    input_size: int
+    sha256: str
+    size_bytes: int
+    weights: str
+    images: int
+    top1: float
+    top5: float
+    agreement: float
+    kl_nats: float
+    tools: dict[str, str]
+
+
+def main() -> int:
+    """Runs the campaign; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--output", type=Path, default=Path("build/zoo"), help="where the artifacts go")
+    parser.add_argument("--only", metavar="MODEL", help="build this model alone; the manifest keeps the others")
+    arguments = parser.parse_args()
+    try:
+        _build(arguments.output, arguments.only)
+    except EdgekitError as error:
+        print(f"export/build.py: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _build(output: Path, only: str | None) -> None:
+    zoo = _toml(HERE / "zoo.toml")
+    entries = {entry.name: entry for entry in _read_manifest()} if only else {}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        for row in zoo["models"]:
+            if only in (None, row["name"]):
+                entries |= {entry.name: entry for entry in _build_model(row, zoo["recipes"], output, progress)}
+    content = msgspec.json.format(msgspec.json.encode(list(entries.values())), indent=2)
+    with atomic_write(MANIFEST) as file:
+        file.write(content + b"\n")
+
+
+def _build_model(row: dict[str, Any], limits: dict[str, Any], output: Path, progress: Progress) -> list[Entry]:
+    spec = exports.find_model(row["name"])
+    task = progress.add_task(spec.name, total=None)
+
+    def report(stage: str, done: int, of: int) -> None:
+        progress.update(task, description=f"{spec.name}: {stage}", completed=done, total=of)
+
+    trained = exports.prepare(spec, progress=report)
+    folder = weights.image_folder()
+    samples = exports.load_samples(folder, trained.input, progress=report)
+    made = [exports.export(trained, recipe.find(name), output, samples, report) for name in row["recipes"]]
+    unseen = images.without(images.list_images(folder), samples.record.image_ids)
+    entries = []
+    for artifact in made:
+        report(f"judge {artifact.name}", 0, len(unseen))
+        entries.append(_judge(artifact, made[0], unseen, limits, lambda done, of: report("judge", done, of)))
+    return entries
+
+
+def _judge(
+    artifact: Artifact, reference: Artifact, paths: Sequence[Path], limits: dict[str, Any], report: Any
+) -> Entry:
+    card = artifact.card
+    assert card is not None
+    truths = dataset.truths(paths, dataset.ClassNames(card.classes, artifact.label_ids, artifact.labels))
+    subject, float_subject = Subject(artifact, card.input), Subject(reference, card.input)
+    own, floats = evaluate.evaluate(subject, paths, truths, float_subject, progress=report)
+    entry = _entry(artifact, own)
+    limit, floor = limits[card.recipe.name], compare.top_k(floats.rank, 1)
+    assert floor is not None
+    drop = 100 * floor.value - entry.top1
+    if drop > limit["max_top1_drop"] or entry.agreement < limit["min_agreement"]:
+        found = f"top-1 {entry.top1:.2f} % ({drop:+.2f} points lost), agreement {entry.agreement:.2f} %"
+        raise QualityError(f"{artifact.name}: {found}; the limits are {limit}")
+    return entry
+
+
+def _entry(artifact: Artifact, quality: Quality) -> Entry:
+    row = compare.compare([quality]).rows[0]
+    card = artifact.card
+    assert card and row.top1 and row.top5 and row.agreement and row.kl_nats is not None
+    return Entry(
+        name=artifact.name,
+        model=card.model,
+        recipe=card.recipe.name,
+        input_size=card.input.height,
+        sha256=artifact.sha256,
+        size_bytes=artifact.size_bytes,
+        weights=card.weights.source,
+        images=quality.images,
+        top1=round(100 * row.top1.value, 2),
+        top5=round(100 * row.top5.value, 2),
+        agreement=round(100 * row.agreement.value, 2),
+        kl_nats=round(row.kl_nats, 5),
+        tools=card.tools,
+    )
+
+
+def _read_manifest() -> list[Entry]:
+    return msgspec.json.decode(MANIFEST.read_bytes(), type=list[Entry]) if MANIFEST.exists() else []
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    return msgspec.toml.decode(path.read_bytes())  # type: ignore[no-any-return]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""The page, read by the standard library's parser."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from edgekit.compare import Comparison
+from edgekit.errors import MissingError
+from edgekit.report import chart, html
+
+VOID = {"meta", "br", "img", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Collects what matters and insists that every tag is closed in turn."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words.append(data.strip())
+
+
+def no_matplotlib(*_: object) -> str:
+    raise MissingError("the chart needs matplotlib; run: pip install 'edgekit[report]'")
+
+
+@pytest.fixture(params=["with chart", "without chart"])
+def page(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "with chart":
+        pytest.importorskip("matplotlib", reason="the chart needs matplotlib: pip install 'edgekit[report]'")
+    else:
+        monkeypatch.setattr(chart, "svg", no_matplotlib)
+
+
+@pytest.mark.usefixtures("page")
+def test_the_table_has_a_caption_and_scoped_headings(comparison: Comparison) -> None:
+    page = Page(html.render(comparison))
+    scopes = [attributes["scope"] for tag, attributes in page.tags if tag == "th"]
+    assert scopes.count("row") == 3 and scopes.count("col") == 10
+    assert [tag for tag, _ in page.tags].count("caption") == 1
+    assert {"squeezenet_v1_1", "64.75", "12.30", "RAPL, cpu"} <= set(page.words)
+
+
+@pytest.mark.usefixtures("page")
+def test_the_page_needs_nothing_else(comparison: Comparison) -> None:
+    text = html.render(comparison)
+    page = Page(text)
+    links = [value or "" for _, attributes in page.tags for name, value in attributes.items() if name.endswith("href")]
+    assert links and all(link.startswith("#") for link in links)
+    assert not {"script", "link", "img", "iframe", "object"} & {tag for tag, _ in page.tags}
+    assert not re.search(r"@import|src=|url\((?!#)", text)
+
+
+@pytest.mark.usefixtures("page")
+def test_every_reference_has_its_one_target(comparison: Comparison) -> None:
+    text = html.render(comparison)
+    targets = re.findall(r'\bid="([^"]+)"', text)
+    assert len(targets) == len(set(targets))
+    assert set(re.findall(r'(?:href="|url\()#([^")]+)', text)) <= set(targets)
+
+
+@pytest.mark.usefixtures("page")
+def test_hostile_names_are_text(hostile: Comparison) -> None:
+    text = html.render(hostile, title="<b>&")
+    page = Page(text)
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert any("<script>alert(1)</script>" in words for words in page.words)
+    assert "<b>&" in page.words
+    assert "\x1b" not in text and "\u202e" not in text
+
+
+def test_without_matplotlib_the_page_says_what_to_install(
+    comparison: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chart, "svg", no_matplotlib)
+    text = html.render(comparison)
+    assert "edgekit[report]" in text and "<svg" not in text and "64.75" in text
+
+
+def test_an_empty_comparison_is_a_page() -> None:
+    pytest.importorskip("matplotlib", reason="the chart needs matplotlib: pip install 'edgekit[report]'")
+    assert "no artifact has both an accuracy and a latency" in html.render(Comparison(()))

@@ -1,0 +1,121 @@
+"""The words in the cells and the layout that all formats share."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from edgekit.compare import Comparison, Row
+from edgekit.report import table
+from edgekit.report.table import COLUMNS, NOTHING, lay_out, value_at
+
+
+def words(comparison: Comparison, heading: str) -> list[str]:
+    """The texts of one column, with details in parentheses."""
+    layout = lay_out(comparison)
+    position = [column.heading for column in layout.columns].index(heading)
+    cells = [cells[position] for cells in layout.rows]
+    return [f"{cell.text} ({cell.detail})" if cell.detail else cell.text for cell in cells]
+
+
+@pytest.mark.parametrize(
+    ("heading", "expected"),
+    [
+        ("Model", ["squeezenet_v1_1 (224 px)", "squeezenet_v1_1 (224 px)", "mystery"]),
+        ("Recipe", ["float32", "int8", NOTHING]),
+        ("Size, MB", ["1.36", "1.36", "1.36"]),
+        ("Top-1, %", ["64.75 (59.9–69.3)", "64.75 (59.9–69.3)", NOTHING]),  # noqa: RUF001
+        ("Top-5, %", ["85.00", "85.00", NOTHING]),
+        ("Agrees, %", [NOTHING, "94.25", NOTHING]),
+        ("KL, nats", [NOTHING, "0.0123", NOTHING]),
+        ("Images", ["400", "400", NOTHING]),
+        ("Median, ms", ["7.43", "3.50", "7.43"]),
+        ("p90, ms", ["7.95", "7.95", "7.95"]),
+        ("Threads", ["1", "1", "1"]),
+        ("Device", ["Board, 4 cores"] * 3),
+        ("Delegated, %", ["95", "95", "95"]),
+        ("Energy, mJ", [NOTHING, "12.30 (RAPL, cpu)", NOTHING]),
+    ],
+)
+def test_every_column_says_what_the_row_holds(comparison: Comparison, heading: str, expected: list[str]) -> None:
+    assert words(comparison, heading) == expected
+
+
+def test_an_empty_cell_has_a_footnote_and_equal_reasons_share_it(comparison: Comparison) -> None:
+    layout = lay_out(comparison)
+    empty = [cell for cells in layout.rows for cell in cells if cell.text == NOTHING]
+    assert empty
+    for cell in empty:
+        assert cell.mark is not None and layout.footnotes[cell.mark - 1] == cell.why_empty
+    assert len(layout.footnotes) == len(set(layout.footnotes))
+    assert "no RAPL counter" in layout.footnotes
+
+
+def test_an_artifact_that_was_not_timed_says_so() -> None:
+    layout = lay_out(Comparison((Row("a" * 64, "x", None, None, 10),)))
+    assert set(layout.footnotes) >= {"not timed", "not judged on labelled images"}
+
+
+def test_what_all_rows_share_folds_into_the_caption(comparison: Comparison) -> None:
+    layout = lay_out(comparison, fold=True)
+    headings = {column.heading for column in layout.columns}
+    assert headings.isdisjoint({"Threads", "Device", "Delegated, %", "Images"})
+    assert layout.caption.endswith("(images: 400; threads: 1; device: Board, 4 cores; delegated: 95 %)")
+
+
+def test_what_differs_stays_a_column(comparison: Comparison) -> None:
+    first, *others = comparison.rows
+    mixed = Comparison((msgspec.structs.replace(first, threads=4), *others))
+    assert "Threads" in {column.heading for column in lay_out(mixed, fold=True).columns}
+
+
+def test_spare_columns_can_go(comparison: Comparison) -> None:
+    assert "KL, nats" not in {column.heading for column in lay_out(comparison, spare=False).columns}
+
+
+@pytest.mark.parametrize(
+    ("artifact", "model", "recipe", "expected"),
+    [
+        ("mobilenet_v1_050-160-int8", "mobilenet_v1_050", "int8", ("mobilenet_v1_050", "160 px")),
+        ("renamed", "mobilenet_v1_050", "int8", ("mobilenet_v1_050", "renamed")),
+        (
+            "mobilenet_v1_050-160-float32",
+            "mobilenet_v1_050",
+            "int8",
+            ("mobilenet_v1_050", "mobilenet_v1_050-160-float32"),
+        ),
+        ("foreign_file", None, None, ("foreign_file", "")),
+        ("a-1-b", "a", "b\x1b", ("a", "a-1-b")),
+    ],
+)
+def test_a_model_is_named_with_its_input_size(
+    artifact: str, model: str, recipe: str, expected: tuple[str, str]
+) -> None:
+    cell = table.name_cell(Row("a" * 64, artifact, model, recipe, 10))
+    assert (cell.text, cell.detail) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(154.236, "154.24"), (0.1, "0.10"), (0.0123, "0.012"), (None, NOTHING)]
+)
+def test_small_numbers_keep_two_digits(value: float | None, expected: str) -> None:
+    assert table._number(value, "why").text == expected
+
+
+def test_all_values_are_fields_of_a_row(comparison: Comparison) -> None:
+    full = comparison.rows[1]
+    for column in COLUMNS:
+        for name, path in column.values.items():
+            assert (value_at(full, path) is None) == (name == "energy_reason"), name
+
+
+def test_a_path_through_nothing_is_nothing(comparison: Comparison) -> None:
+    assert value_at(comparison.rows[2], "top1.low") is None
+
+
+def test_invisible_characters_are_shown_as_replaced() -> None:
+    assert table.plain("a\x1b[31m\u202e\n ü") == "a�[31m�� ü"
+
+
+def test_superscripts_have_as_many_digits_as_they_need() -> None:
+    assert (table.superscript(None), table.superscript(7), table.superscript(120)) == ("", "⁷", "¹²⁰")

@@ -1,0 +1,152 @@
+"""Result files: what is appended is read back, whatever a crash, a full disk or a stranger did to the file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgekit import measurement
+from edgekit.errors import FileFormatError, OutputError
+from edgekit.measurement import Delegation, Energy, Fingerprint, Measurement, Protocol, Quality
+
+TIMED = Measurement(
+    artifact_sha256="a" * 64,
+    artifact_name="squeezenet_v1_1-224-int8",
+    model="squeezenet_v1_1",
+    recipe="int8",
+    size_bytes=1_363_080,
+    device="Board",
+    protocol=Protocol("quick", warmup_s=0.3, min_runs=50, min_seconds=1.0),
+    threads=1,
+    latency_ns=(1, 2, 3),
+    load_ns=5,
+    first_ns=6,
+    delegation=Delegation("XNNPACK", operators=40, taken=38, left=("SOFTMAX", "MEAN")),
+    fingerprint=Fingerprint("Board", "Cortex-A76", 4, "aarch64", "Linux", "3.11", "ai-edge-litert", "2.3.0"),
+    started_utc="2026-01-01T10:00:00+00:00",
+    energy=Energy(0.01, "RAPL", "cpu"),
+    peak_rss_bytes=7,
+)
+JUDGED = Quality(
+    artifact_sha256="a" * 64,
+    artifact_name="squeezenet_v1_1-224-int8",
+    model=None,
+    recipe=None,
+    size_bytes=1_363_080,
+    images=2,
+    images_sha256="1" * 64,
+    rank=(0, None),
+    started_utc="2026-01-01T10:00:00+00:00",
+    agrees=(True, False),
+    kl_nats=(0.1, 0.2),
+)
+
+
+def test_both_kinds_come_back_as_they_were_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "results.jsonl"
+    for record in (TIMED, JUDGED, TIMED):
+        measurement.append(path, record)
+    assert measurement.read([path]) == [TIMED, JUDGED, TIMED]
+    assert path.read_bytes().count(b"\n") == 3
+
+
+def test_files_are_read_one_after_the_other(tmp_path: Path) -> None:
+    first, second = tmp_path / "1.jsonl", tmp_path / "2.jsonl"
+    measurement.append(first, TIMED)
+    measurement.append(second, JUDGED)
+    assert measurement.read([second, first]) == [JUDGED, TIMED]
+
+
+@given(cut=st.integers(1, 2000))
+def test_a_line_torn_anywhere_is_passed_over_and_then_overwritten(
+    tmp_path_factory: pytest.TempPathFactory, cut: int
+) -> None:
+    path = tmp_path_factory.mktemp("torn") / "results.jsonl"
+    measurement.append(path, TIMED)
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[: min(cut, len(whole) - 1)])
+    assert measurement.read([path]) == [TIMED]
+    measurement.append(path, JUDGED)
+    assert measurement.read([path]) == [TIMED, JUDGED]
+
+
+def test_a_torn_line_of_any_length_goes(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    measurement.append(path, TIMED)
+    long = msgspec.json.encode(msgspec.structs.replace(TIMED, latency_ns=tuple(range(10**6, 10**6 + 30_000))))
+    assert len(long) > 200_000
+    path.write_bytes(path.read_bytes() + long)
+    measurement.append(path, JUDGED)
+    assert measurement.read([path]) == [TIMED, JUDGED]
+
+
+def test_a_file_that_is_one_torn_line_begins_anew(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_bytes(msgspec.json.encode(TIMED)[:100])
+    assert measurement.read([path]) == []
+    measurement.append(path, JUDGED)
+    assert measurement.read([path]) == [JUDGED]
+
+
+def test_empty_lines_are_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_bytes(b"\n" + msgspec.json.encode(TIMED) + b"\n\n  \n")
+    assert measurement.read([path]) == [TIMED]
+
+
+@pytest.mark.parametrize(
+    "line", [b"{}", b"nonsense", b'{"kind": "simulation"}', b'{"kind": "quality"}', b"\xff\xfe", b"[1, 2]"]
+)
+def test_a_bad_line_is_named(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_bytes(msgspec.json.encode(TIMED) + b"\n" + line + b"\n")
+    with pytest.raises(FileFormatError, match=r"results\.jsonl, line 2: not a result of this edgekit"):
+        measurement.read([path])
+
+
+def test_a_field_of_another_type_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_bytes(msgspec.json.encode(TIMED).replace(b'"threads":1', b'"threads":"one"') + b"\n")
+    with pytest.raises(FileFormatError, match=r"\$\.threads"):
+        measurement.read([path])
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError, match=r"cannot read .*none\.jsonl: No such file"):
+        measurement.read([tmp_path / "none.jsonl"])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    path.symlink_to("/dev/full")
+    with pytest.raises(OutputError, match=r"cannot append to .*results\.jsonl: No space left on device"):
+        measurement.append(path, TIMED)
+
+
+def test_a_folder_in_the_place_of_the_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="Is a directory"):
+        measurement.append(tmp_path, TIMED)
+
+
+def test_a_disk_that_fills_up_in_mid_line_loses_no_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "results.jsonl"
+    measurement.append(path, TIMED)
+
+    def fail(_: int) -> None:
+        with path.open("r+b") as file:
+            file.truncate(path.stat().st_size - 10)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OutputError, match="No space left"):
+        measurement.append(path, JUDGED)
+    monkeypatch.undo()
+    assert measurement.read([path]) == [TIMED]
+    measurement.append(path, JUDGED)
+    assert measurement.read([path]) == [TIMED, JUDGED]
