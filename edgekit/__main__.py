@@ -7,9 +7,12 @@ import sys
 
 def main() -> None:
     """Entry point of the `edgekit` command."""
-    from edgekit.cli import run
+    try:
+        from edgekit.cli import run
 
-    sys.exit(run(sys.argv[1:]))
+        sys.exit(run(sys.argv[1:]))
+    except KeyboardInterrupt:  # before there was a command line to catch it
+        sys.exit(130)
 
 
 if __name__ == "__main__":

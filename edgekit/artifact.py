@@ -111,8 +111,8 @@ def read(path: Path) -> Artifact:
     return msgspec.structs.replace(
         artifact,
         card=_decode_card(path, members[CARD]),
-        labels=_lines(members.get(LABELS, b"")),
-        label_ids=_lines(members.get(LABEL_IDS, b"")),
+        labels=_lines(path, members.get(LABELS, b"")),
+        label_ids=_lines(path, members.get(LABEL_IDS, b"")),
         golden=golden,
     )
 
@@ -211,9 +211,12 @@ def _decode_card(path: Path, content: bytes) -> Card:
                 f"{path}: card schema {schema} is newer than {CARD_SCHEMA}; update edgekit to read it"
             )
         return msgspec.json.decode(content, type=Card)
-    except (msgspec.DecodeError, AttributeError) as error:
+    except (msgspec.DecodeError, AttributeError, UnicodeDecodeError, RecursionError) as error:
         raise FileFormatError(f"{path}: the card cannot be read ({error}); export the model again") from None
 
 
-def _lines(content: bytes) -> tuple[str, ...]:
-    return tuple(content.decode().splitlines())
+def _lines(path: Path, content: bytes) -> tuple[str, ...]:
+    try:
+        return tuple(content.decode().split("\n")) if content else ()
+    except UnicodeDecodeError as error:
+        raise FileFormatError(f"{path}: the labels cannot be read ({error}); export the model again") from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgekit import __version__
-from edgekit.errors import EdgekitError
+from edgekit.errors import EdgekitError, OutputError
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
@@ -24,6 +26,7 @@ EXIT_CODES = (
     "labels, 7 something is not installed or not reachable, 8 cannot write, 9 the runtime crashed, 10 quality below "
     "the limit, 130 Ctrl-C."
 )
+_TRIAL_S = 120.0
 app = typer.Typer(
     name="edgekit",
     help="Small vision networks as int8 TFLite models that can be trusted, measured where they run.",
@@ -45,12 +48,14 @@ Images = Annotated[Path | None, typer.Option(help="Folder of images; the 500 sam
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line; an EdgekitError becomes one line on stderr and its exit code."""
     debug = "--debug" in arguments
+    if not sys.warnoptions and not debug:
+        warnings.simplefilter("ignore")  # libraries' advice to programmers
     try:
         app([argument for argument in arguments if argument != "--debug"], prog_name="edgekit")
     except EdgekitError as error:
         if debug:
-            raise
-        print(f"edgekit: {error}", file=sys.stderr)
+            traceback.print_exc()
+        print(f"edgekit: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
@@ -132,6 +137,7 @@ def export(
             if any(recipe.needs_calibration for recipe in chosen):
                 folder = calibration or _sample_images(bars)
                 samples = exports.load_samples(folder, trained.input, calibration_images, progress)
+                _warn_skipped(samples.skipped)
             made += [exports.export(trained, recipe, output, samples, progress) for recipe in chosen]
     _show([_summary(artifact) for artifact in made], lambda: screens.exported(made), as_json)
 
@@ -280,19 +286,26 @@ def doctor(as_json: Json = False) -> None:
 
 def _show(result: object, screen: Callable[[], Any], as_json: bool) -> None:
     """Prints a result for machines, or its screen for people."""
-    if as_json:
-        import msgspec
+    try:
+        if as_json:
+            import msgspec
 
-        print(msgspec.json.encode(result, enc_hook=str).decode())
-        return
-    _console().print(screen())
+            print(msgspec.json.encode(result, enc_hook=str).decode())
+        else:
+            _console().print(screen())
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where Python's last flush succeeds
+        raise OutputError(f"cannot print the result: {error.strerror}") from error
 
 
 def _console() -> Any:
     from rich.console import Console
 
-    console = Console()
-    return console if console.is_terminal else Console(width=_width())
+    console = Console(markup=False, emoji=False)  # a file's or a tensor's name is no markup
+    return console if console.is_terminal else Console(markup=False, emoji=False, width=_width())
 
 
 def _bar_console() -> Any:
@@ -315,8 +328,10 @@ def _bars() -> Iterator[Callable[[str], Callable[[str, int, int], None]]]:
     """Progress bars on stderr: call what it yields with a title to get a (stage, done, of) callback."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=_bar_console(), transient=True) as progress:
+    label = TextColumn("{task.description}", markup=False)
+    columns = (label, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = _bar_console()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
 
         def start(title: str) -> Callable[[str, int, int], None]:
             task = progress.add_task(title, total=None)
@@ -374,9 +389,11 @@ def _read_labels(path: Path | None) -> tuple[str, ...]:
 
 
 def _subject(artifact: Artifact, override: Any) -> Subject:
-    from edgekit import foreign
+    """What is to be judged, once it has run in a child process: a damaged file may crash the runtime."""
+    from edgekit import bench, foreign, isolate
     from edgekit.evaluate import Subject
 
+    isolate.call(str(artifact.path), _TRIAL_S, bench.cold_start, artifact)
     return Subject(artifact, foreign.input_spec(artifact, override))
 
 

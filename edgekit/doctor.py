@@ -60,7 +60,10 @@ def _smallest_model() -> bytes:
 
 
 def _machine() -> list[Finding]:
-    machine = local.Local().fingerprint()
+    try:
+        machine = local.Local().fingerprint()
+    except MissingError:  # it names the runtime, and there is none
+        return [Finding("processor", True, f"{local.Local().name}, {platform.machine()}")]
     cores = Finding("processor", True, f"{machine.cpu or 'unknown'}, {os.cpu_count()} cores, {machine.arch}")
     governor = machine.governor
     steady = governor in (None, "performance")
@@ -94,6 +97,9 @@ def _installed(package: str) -> bool:
 def _assets() -> Finding:
     from edgekit.weights import store
 
-    folder = store.folder()
-    there = sum((folder / name).is_file() for name in store.catalogue())
-    return Finding("assets", True, f"{there} of {len(store.catalogue())} in {folder}; what is missing is downloaded")
+    folder, names = store.folder(), store.catalogue()
+    there = sum((folder / name).is_file() for name in names)
+    found = f"{there} of {len(names)} in {folder}"
+    if not os.environ.get("EDGEKIT_ASSETS"):
+        return Finding("assets", True, f"{found}; what is missing is downloaded")
+    return Finding("assets", there == len(names), found, "unset EDGEKIT_ASSETS to have them downloaded")

@@ -31,6 +31,11 @@ class Subject:
     artifact: Artifact
     input: InputSpec
 
+    @property
+    def output(self) -> str | None:
+        """What the outputs mean, "probabilities" or "logits", where a card says so."""
+        return self.artifact.card.output if self.artifact.card else None
+
 
 def evaluate(
     subject: Subject,
@@ -43,20 +48,25 @@ def evaluate(
     """Runs every image through the model, and through the reference where there is one; a Quality for each.
 
     `truths` gives the class number of each image or None. Each worker thread has interpreters of its own.
-    DataError if too many images are unreadable or the outputs of the two models differ in size.
+    DataError if too many images are unreadable or the outputs of the two models differ in size; FileFormatError if
+    one of them cannot run.
     """
     local = threading.local()
     subjects = [subject] if reference is None else [subject, reference]
     contents = [artifacts.read_model(item.artifact.path) for item in subjects]
 
+    def load() -> list[_Model]:
+        return [_Model(item.input, model) for item, model in zip(subjects, contents, strict=True)]
+
     def work(content: bytes) -> tuple[bytes, list[Array]]:
         if not hasattr(local, "models"):
-            local.models = [_Model(item.input, model) for item, model in zip(subjects, contents, strict=True)]
+            local.models = load()
         crops = {item.input: images.crop(content, item.input) for item in subjects}
         outputs = [model(crops[item.input]) for item, model in zip(subjects, local.models, strict=True)]
         return hashlib.sha256(content).digest(), outputs
 
-    tally = _Tally()
+    load()  # what is wrong with a model is not to be taken for what is wrong with an image
+    tally = _Tally([item.output for item in subjects])
     results = images.for_each(paths, work, workers or os.cpu_count() or 1, progress)
     for truth, (path, result) in zip(truths, results, strict=True):
         if isinstance(result, images.Unreadable):
@@ -73,28 +83,31 @@ def rank_of(outputs: Array, truth: int) -> int:
 
 
 def divergence(reference: Array, outputs: Array) -> float:
-    """KL(reference || outputs) in nats.
+    """KL(reference || outputs) of two distributions, in nats.
 
     Probabilities below 1e-6 are raised to it first: an int8 softmax says 0 for all that is below 1/512.
     """
-    p, q = (_floored(values) for values in (reference, outputs))
+    raised = [np.maximum(values, KL_FLOOR) for values in (reference, outputs)]
+    p, q = (values / values.sum() for values in raised)
     return float((p * np.log(p / q)).sum())
 
 
-def probabilities(outputs: Array) -> Array:
-    """Outputs as a distribution: as they are if they could be one, else their softmax."""
+def probabilities(outputs: Array, kind: str | None = None) -> Array:
+    """Outputs as a distribution: as they are if they are "probabilities", their softmax if they are "logits".
+
+    Where no `kind` is known they are taken for what they look like.
+    """
     values = outputs.astype(np.float64)
-    if values.min() >= 0 and values.max() <= 1.01:
+    if kind == "probabilities" or (kind is None and _could_be_probabilities(values)):
         return values
     powers = np.exp(values - values.max())
     distribution: Array = powers / powers.sum()
     return distribution
 
 
-def _floored(values: Array) -> Array:
-    raised = np.maximum(probabilities(values), KL_FLOOR)
-    distribution: Array = raised / raised.sum()
-    return distribution
+def _could_be_probabilities(values: Array) -> bool:
+    """Rounding to 8 bits moves their sum, so only its order of magnitude counts."""
+    return bool(values.min() >= 0 and values.max() <= 1.01 and 0.5 <= values.sum() <= 2)
 
 
 class _Model:
@@ -114,7 +127,8 @@ class _Model:
 class _Tally:
     """Collects outcomes image by image: the first model's, and beside them the reference's."""
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: list[str | None]) -> None:
+        self.kinds = kinds
         self.started = datetime.datetime.now(datetime.timezone.utc)
         self.digest = hashlib.sha256()
         self.ranks: list[list[int | None]] = []
@@ -132,7 +146,8 @@ class _Tally:
         self.ranks.append([None if truth is None else rank_of(values, truth) for values in outputs])
         if len(outputs) > 1:
             self.agrees.append(bool(own.argmax() == reference.argmax()))
-            self.kl_nats.append(divergence(reference, own))
+            judged, expected = map(probabilities, outputs, self.kinds)
+            self.kl_nats.append(divergence(expected, judged))
 
     def qualities(self, artifacts: list[Artifact]) -> list[Quality]:
         first = self._quality(artifacts[0], 0)

@@ -22,7 +22,7 @@ from edgekit.graph import Array
 from edgekit.quantize import head
 from edgekit.recipe import Recipe
 from edgekit.runtime import Runner
-from edgekit.spec import InputSpec, ModelSpec, square
+from edgekit.spec import InputSpec, ModelSpec, resized, square
 
 if TYPE_CHECKING:
     import keras
@@ -50,11 +50,15 @@ class Trained:
 
 @dataclass(frozen=True)
 class Samples:
-    """Decoded calibration images: float inputs, their pixels' 16 x 16 miniature, and where they came from."""
+    """Decoded calibration images: float inputs, the first one's 16 x 16 miniature, and where they came from.
+
+    `skipped` names each image that could not be read, and why.
+    """
 
     inputs: Sequence[Array]
     miniature: Array
     record: Calibration
+    skipped: tuple[str, ...] = ()
 
 
 def ignore(stage: str, done: int, of: int) -> None:
@@ -80,8 +84,11 @@ def prepare(
     """The float .tflite of a network with its weights.
 
     `source` is a weights file, "random", or None for the pretrained weights of the store. MissingError if there
-    are none, WeightsMismatchError if they do not fit, ModelCrashError if Keras and TFLite disagree.
+    are none, WeightsMismatchError if they do not fit, ModelCrashError if Keras and TFLite disagree, DataError if there
+    are more or fewer `labels` than classes.
     """
+    if labels and len(labels) != spec.classes:
+        raise DataError(f"{len(labels)} labels were given, but {spec.name} has {spec.classes} classes")
     progress("build", 0, 3)
     convert.import_keras()
     loaded = _weights_for(spec, source, progress)
@@ -95,26 +102,30 @@ def prepare(
     progress("check", 3, 3)
     origin = WeightsOrigin(loaded.source, loaded.sha256) if loaded else WeightsOrigin(RANDOM)
     given = loaded.input if loaded else None
-    label_ids, names = _labels(spec, labels, imagenet=source is None)
-    return Trained(spec, tflite, given or square(spec.input_size), origin, names, label_ids)
+    wanted = resized(given, spec.input_size) if given else square(spec.input_size)
+    label_ids, names = _labels(labels, imagenet=source is None)
+    return Trained(spec, tflite, wanted, origin, names, label_ids)
 
 
 def load_samples(
     folder: Path, spec: InputSpec, count: int = CALIBRATION_IMAGES, progress: Progress = ignore
 ) -> Samples:
-    """`count` evenly spaced images of a folder, decoded; DataError if none can be read."""
+    """`count` evenly spaced images of a folder, decoded; DataError if too many cannot be read."""
     chosen = images.evenly_spaced(images.list_images(folder), count)
 
     def decode(content: bytes) -> tuple[str, Array]:
         return images.content_id(content), images.crop(content, spec)
 
-    results = images.for_each(chosen, decode, workers=2, progress=lambda done, of: progress("decode", done, of))
-    decoded = [result for _path, result in results if not isinstance(result, images.Unreadable)]
-    if not decoded:
-        raise DataError(f"none of the {len(chosen)} calibration images in {folder} can be read")
+    decoded: list[tuple[str, Array]] = []
+    skipped: list[str] = []
+    for path, result in images.for_each(chosen, decode, workers=2, progress=lambda *done: progress("decode", *done)):
+        if isinstance(result, images.Unreadable):
+            skipped.append(f"{path.name}: {result.reason}")
+        else:
+            decoded.append(result)
     inputs = [images.normalise(pixels, spec) for _id, pixels in decoded]
-    record = Calibration(tuple(identity for identity, _pixels in decoded), folder.name)
-    return Samples(inputs, golden.shrink(decoded[0][1]), record)
+    record = Calibration(tuple(identity for identity, _pixels in decoded), folder.resolve().name)
+    return Samples(inputs, golden.shrink(decoded[0][1]), record, tuple(skipped))
 
 
 def export(
@@ -163,9 +174,7 @@ def _check_equal(model: keras.Model, tflite: bytes) -> None:
         raise ModelCrashError(f"the float .tflite differs from Keras by {difference:.2g}; more than {_KERAS_TOLERANCE}")
 
 
-def _labels(spec: ModelSpec, labels: Sequence[str], imagenet: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    if labels and len(labels) != spec.classes:
-        raise DataError(f"{len(labels)} labels were given, but {spec.name} has {spec.classes} classes")
+def _labels(labels: Sequence[str], imagenet: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if labels or not imagenet:
         return (), tuple(labels)
     ids, names = weights.imagenet_labels()

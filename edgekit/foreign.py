@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from edgekit.artifact import Artifact
@@ -30,7 +31,10 @@ def input_spec(artifact: Artifact, said: Preprocessing) -> InputSpec:
     """
     if artifact.card is not None:
         return artifact.card.input
-    tensor = Runner(artifact.path.read_bytes()).input
+    inputs = Runner(artifact.path.read_bytes()).inputs
+    if len(inputs) != 1:
+        raise UsageError(f"{artifact.path} has {len(inputs)} inputs; only models with one, an image, are known")
+    tensor = inputs[0]
     if len(tensor.shape) != 4 or tensor.shape[3] != 3 or tensor.shape[1] != tensor.shape[2]:
         raise UsageError(f"{artifact.path} takes {tensor.shape}; only square RGB images, (1, size, size, 3), are known")
     if said.channels not in ("RGB", "BGR"):
@@ -40,8 +44,11 @@ def input_spec(artifact: Artifact, said: Preprocessing) -> InputSpec:
 
 
 def class_names(artifact: Artifact) -> ClassNames:
-    """The names of the model's classes: the card's, or ImageNet's where there are 1000 (or 1001 with background)."""
-    classes = Runner(artifact.path.read_bytes()).output.shape[-1]
+    """The names of the model's classes: the card's, or ImageNet's where there are 1000 (or 1001 with background).
+
+    DataError if the card's are more or fewer than the model's outputs.
+    """
+    classes = math.prod(Runner(artifact.path.read_bytes()).output.shape)
     if artifact.label_ids or artifact.labels:
         return ClassNames(classes, artifact.label_ids, artifact.labels)
     if classes not in (_IMAGENET, _IMAGENET + 1):
@@ -55,10 +62,14 @@ def class_names(artifact: Artifact) -> ClassNames:
 
 def _normalisation(artifact: Artifact, tensor: TensorInfo, said: Preprocessing) -> tuple[list[float], list[float]]:
     if said.mean is not None:
-        return _three(said.mean, "--mean"), _three(said.std or "1", "--std")
-    if tensor.dtype.kind == "f" or not tensor.scale:
-        raise UsageError(f"{artifact.path} has no card and a float input; say --mean and --std, such as --mean 127.5")
-    lowest = -128 if tensor.dtype.kind == "i" else 0
+        mean, std = _three(said.mean, "--mean"), _three(said.std or "1", "--std")
+        if not all(std):
+            raise UsageError(f"--std divides, so it cannot be 0; got {said.std!r}")
+        return mean, std
+    if tensor.dtype not in ("int8", "uint8") or not tensor.scale:
+        kind = f"{tensor.dtype}" if tensor.scale or tensor.dtype.kind == "f" else f"{tensor.dtype} without a scale"
+        raise UsageError(f"{artifact.path} has no card and its input is {kind}; say --mean and --std, such as 127.5")
+    lowest = -128 if tensor.dtype == "int8" else 0
     return [float(tensor.zero_point - lowest)] * 3, [1 / tensor.scale] * 3
 
 
@@ -66,7 +77,7 @@ def _three(text: str, option: str) -> list[float]:
     try:
         values = [float(part) for part in text.split(",")]
     except ValueError:
-        raise UsageError(f"{option} takes one number or three with commas between, not {text!r}") from None
-    if len(values) not in (1, 3):
-        raise UsageError(f"{option} takes one number or three, not {len(values)}")
+        values = []
+    if len(values) not in (1, 3) or not all(map(math.isfinite, values)):
+        raise UsageError(f"{option} takes one number or three with commas between, not {text!r}")
     return values * 3 if len(values) == 1 else values

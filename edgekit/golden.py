@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,13 +55,14 @@ def answer(model: bytes, spec: InputSpec, miniature: Array) -> bytes:
 def check(model: bytes, spec: InputSpec, golden: Golden) -> Verdict:
     """Runs the golden input and compares; integers may differ by one step, floats by 0.1 % of the largest value.
 
-    FileFormatError if the stored vectors do not fit the model.
+    FileFormatError if the stored vectors do not fit the model, DataError if the preprocessing does not.
     """
     runner = Runner(model)
+    size_bytes = runner.output.dtype.itemsize * math.prod(runner.output.shape)
+    if len(golden.pixels) != GOLDEN_SIZE**2 * 3 or len(golden.output) != size_bytes:
+        raise FileFormatError("the golden input or output has another size than the model's; export it again")
     miniature = np.frombuffer(golden.pixels, np.uint8)
     expected = np.frombuffer(golden.output, runner.output.dtype)
-    if miniature.size != GOLDEN_SIZE**2 * 3 or expected.size != np.prod(runner.output.shape):
-        raise FileFormatError("the golden input or output has another size than the model's; export it again")
     pixels = enlarge(miniature.reshape(GOLDEN_SIZE, GOLDEN_SIZE, 3), spec)
     found = runner.run(Preprocessor(spec, runner.input)(pixels)).reshape(-1)
     difference = np.abs(found.astype(np.float64) - expected.astype(np.float64))

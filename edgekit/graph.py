@@ -35,7 +35,7 @@ class Quantization:
         return len(self.scale) > 1
 
 
-@dataclass
+@dataclass(eq=False)
 class Tensor:
     """A value in the graph; `data` is set for constants; `dtype` is numpy's name for the type, or TFLite's."""
 
@@ -45,6 +45,7 @@ class Tensor:
     data: Array | None = None
     quantization: Quantization | None = None
     shape_signature: tuple[int, ...] | None = None
+    variable: bool = False
 
     @property
     def elements(self) -> int:
@@ -57,7 +58,7 @@ class Tensor:
         return math.ceil(self.elements * _BITS.get(self.dtype, 32) / 8)
 
 
-@dataclass
+@dataclass(eq=False)
 class Operator:
     """One operation; `options` is the schema's option table for this kind, or None."""
 
@@ -77,8 +78,23 @@ class Operator:
 
     @property
     def has_weights(self) -> bool:
-        """Whether the second input is a kernel and the third, if any, a bias."""
+        """Whether the second input is a kernel, and `data` and `bias` say where the others are."""
         return self.kind in _WEIGHTED
+
+    @property
+    def data(self) -> int:
+        """What the kernel is applied to; a TRANSPOSE_CONV has its output shape first."""
+        return self.inputs[2 if self.kind == "TRANSPOSE_CONV" else 0]
+
+    @property
+    def bias(self) -> int:
+        """What is added to each output channel, or NO_TENSOR."""
+        return self.inputs[self.bias_position] if len(self.inputs) > self.bias_position else NO_TENSOR
+
+    @property
+    def bias_position(self) -> int:
+        """Which input the bias is, where there is one."""
+        return 3 if self.kind == "TRANSPOSE_CONV" else 2
 
 
 @dataclass
@@ -114,11 +130,12 @@ class Graph:
                 entry.tensorIndex = new
 
     def _signature_entries(self) -> list[Any]:
-        return [entry for signature in self.signatures for entry in [*(signature.inputs or []), *signature.outputs]]
+        lists = [part for signature in self.signatures for part in (signature.inputs, signature.outputs)]
+        return [entry for entries in lists for entry in entries or []]
 
     def drop_unused(self) -> None:
         """Removes the tensors that nothing reads or writes, and renumbers the rest."""
-        used = {*self.inputs, *self.outputs}
+        used = {*self.inputs, *self.outputs, *(entry.tensorIndex for entry in self._signature_entries())}
         for operator in self.operators:
             used |= {*operator.activations, *operator.outputs}
         number = {old: new for new, old in enumerate(sorted(used))}
@@ -140,7 +157,7 @@ class Graph:
         if operator.kind == "FULLY_CONNECTED":
             return output.elements * kernel.shape[-1]
         if operator.kind == "TRANSPOSE_CONV":
-            return self.tensors[operator.inputs[2]].elements * math.prod(kernel.shape[:3])
+            return self.tensors[operator.data].elements * math.prod(kernel.shape[:3])
         per_output = kernel.shape[1:] if operator.kind == "CONV_2D" else kernel.shape[1:3]
         return output.elements * math.prod(per_output)
 
@@ -168,8 +185,9 @@ def load(content: bytes) -> Graph:
     """
     schema = _schema()
     try:
-        model = schema.ModelT.InitFromPackedBuf(content, 0)
-        return _graph(model)
+        graph = _graph(schema.ModelT.InitFromPackedBuf(content, 0))
+        _check_indices(graph)
+        return graph
     except Exception as error:  # whatever a damaged offset leads to
         raise FileFormatError(f"damaged flatbuffer ({type(error).__name__}: {error})") from error
 
@@ -229,13 +247,25 @@ def _graph(model: Any) -> Graph:
     return Graph(
         tensors=[_tensor(tensor, buffers) for tensor in subgraph.tensors],
         operators=[_operator(operator, model.operatorCodes) for operator in subgraph.operators or []],
-        inputs=[int(index) for index in subgraph.inputs],
-        outputs=[int(index) for index in subgraph.outputs],
+        inputs=_indices(subgraph.inputs),
+        outputs=_indices(subgraph.outputs),
         metadata={_text(entry.name): _bytes(buffers[entry.buffer]) for entry in model.metadata or []},
         signatures=list(model.signatureDefs or []),
         description=_text(model.description),
         subgraphs=len(model.subgraphs),
     )
+
+
+def _check_indices(graph: Graph) -> None:
+    known = range(len(graph.tensors))
+    ends = (*graph.inputs, *graph.outputs)
+    for index in (*ends, *(index for operator in graph.operators for index in operator.activations + operator.outputs)):
+        if index not in known:
+            raise IndexError(f"tensor {index} of {len(known)}")
+
+
+def _indices(vector: Any) -> list[int]:
+    return [] if vector is None else [int(index) for index in vector]
 
 
 def _tensor(tensor: Any, buffers: list[Array | None]) -> Tensor:
@@ -249,6 +279,7 @@ def _tensor(tensor: Any, buffers: list[Array | None]) -> Tensor:
         data=_constant(buffers[tensor.buffer], dtype, shape),
         quantization=_quantization(tensor.quantization),
         shape_signature=signature,
+        variable=bool(tensor.isVariable),
     )
 
 
@@ -275,8 +306,8 @@ def _operator(operator: Any, codes: list[Any]) -> Operator:
     builtin = max(code.builtinCode, code.deprecatedBuiltinCode)  # old files fill only the deprecated byte
     return Operator(
         kind=_names("BuiltinOperator")[builtin],
-        inputs=[int(index) for index in operator.inputs],
-        outputs=[int(index) for index in operator.outputs],
+        inputs=_indices(operator.inputs),
+        outputs=_indices(operator.outputs),
         options=operator.builtinOptions,
         options_type=operator.builtinOptionsType,
         custom_code=_text(code.customCode) or None,
@@ -307,7 +338,7 @@ def _pack_tensor(tensor: Tensor, buffers: list[Any]) -> Any:
     packed.name = tensor.name
     packed.shape = list(tensor.shape)
     packed.shapeSignature = list(tensor.shape_signature) if tensor.shape_signature else None
-    packed.type = constant("TensorType", tensor.dtype.upper())
+    packed.type, packed.isVariable = constant("TensorType", tensor.dtype.upper()), tensor.variable
     packed.buffer = 0 if tensor.data is None else _add_buffer(np.ascontiguousarray(tensor.data).tobytes(), buffers)
     if tensor.quantization is not None:
         packed.quantization = _schema().QuantizationParametersT()
@@ -317,10 +348,25 @@ def _pack_tensor(tensor: Tensor, buffers: list[Any]) -> Any:
     return packed
 
 
+class _AlignedBuffer:
+    """Packs bytes at a multiple of 16 in the file, as the schema asks and its generated Python does not do."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def Pack(self, builder: Any) -> int:  # noqa: N802
+        builder.StartVector(1, len(self.content), 16)
+        builder.head -= len(self.content)
+        builder.Bytes[builder.head : builder.head + len(self.content)] = self.content
+        builder.vectorNumElems = len(self.content)
+        content = builder.EndVector()
+        _schema().BufferStart(builder)
+        _schema().BufferAddData(builder, content)
+        return int(_schema().BufferEnd(builder))
+
+
 def _add_buffer(content: bytes, buffers: list[Any]) -> int:
-    buffer = _schema().BufferT()
-    buffer.data = np.frombuffer(content, np.uint8)
-    buffers.append(buffer)
+    buffers.append(_AlignedBuffer(content))
     return len(buffers) - 1
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from edgekit import artifact as artifacts
 from edgekit import golden, graph, isolate
 from edgekit.artifact import Artifact, Card
-from edgekit.errors import FileFormatError, MissingError, UnsupportedModelError
+from edgekit.errors import DataError, FileFormatError, MissingError, UnsupportedModelError
 from edgekit.graph import Graph, Operator, Tensor
 from edgekit.runtime import Runner
 
@@ -85,19 +85,39 @@ class Inspection(msgspec.Struct, frozen=True):
 
 
 def inspect(path: Path) -> Inspection:
-    """Reads and loads the file; the loading happens in a child process that may crash.
+    """Reads and loads the file, in a child process that may crash.
 
     FileFormatError if it is no sound .tflite, ModelCrashError if the runtime dies on it.
     """
     artifact = artifacts.read(path)
-    content = path.read_bytes()
-    delegated, verdict, refused = isolate.call(path.name, _TIMEOUT_S, _load, content, artifact)
+    try:
+        return isolate.call(str(path), _TIMEOUT_S, _examine, path.read_bytes(), artifact)
+    except FileFormatError as error:
+        raise type(error)(f"{path}: {error}") from None
+
+
+def _examine(content: bytes, artifact: Artifact) -> Inspection:
+    """Runs in a child process."""
+    delegated, verdict, refused = _load(content, artifact)
     parsed = graph.load(content)
+    try:
+        return _described(parsed, artifact, delegated, verdict, refused)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # what the runtime refused may be damaged
+        raise FileFormatError(f"{refused or 'a damaged graph'} ({type(error).__name__}: {error})") from None
+
+
+def _described(
+    parsed: Graph,
+    artifact: Artifact,
+    delegated: frozenset[int] | None,
+    verdict: GoldenVerdict | None,
+    refused: str | None,
+) -> Inspection:
     rows = tuple(_operator_row(parsed, *item, delegated) for item in enumerate(parsed.operators))
     macs = sum(row.macs for row in rows)
     taken = sum(row.macs for row in rows if row.delegated)
     return Inspection(
-        path=str(path),
+        path=str(artifact.path),
         sha256=artifact.sha256,
         size_bytes=artifact.size_bytes,
         subgraphs=parsed.subgraphs,
@@ -119,7 +139,7 @@ def inspect(path: Path) -> Inspection:
 
 
 def _load(content: bytes, artifact: Artifact) -> tuple[frozenset[int] | None, GoldenVerdict | None, str | None]:
-    """Runs in a child process: (delegated operators, golden verdict, refusal)."""
+    """(Delegated operators, golden verdict, refusal.)"""
     try:
         delegated = Runner(content).delegated()
     except (UnsupportedModelError, MissingError) as error:
@@ -128,7 +148,7 @@ def _load(content: bytes, artifact: Artifact) -> tuple[frozenset[int] | None, Go
         return delegated, None, None
     try:
         verdict = golden.check(content, artifact.card.input, artifact.golden)
-    except FileFormatError as error:
+    except (DataError, FileFormatError) as error:
         return delegated, GoldenVerdict(False, str(error)), None
     return delegated, GoldenVerdict(verdict.passed, verdict.detail), None
 

@@ -28,7 +28,7 @@ def call(what: str, timeout_s: float, function: Callable[P, T], /, *args: P.args
     sender.close()
     try:
         result = receiver.recv() if receiver.poll(timeout_s) else None
-    except EOFError:
+    except (EOFError, OSError):  # it died before its answer, or within it
         process.join()
         raise ModelCrashError(f"{what}: the runtime died ({_cause(process.exitcode)}); the file is damaged") from None
     finally:
@@ -45,6 +45,7 @@ def call(what: str, timeout_s: float, function: Callable[P, T], /, *args: P.args
 
 def _child(sender: Connection, function: Callable[..., object], args: object, kwargs: object) -> None:
     assert isinstance(args, tuple) and isinstance(kwargs, dict)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends this process
     try:
         sender.send((None, function(*args, **kwargs)))
     except EdgekitError as error:

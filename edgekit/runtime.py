@@ -40,7 +40,7 @@ class TensorInfo:
         if self.dtype.kind == "f":
             return values.astype(self.dtype)
         limits = np.iinfo(self.dtype)
-        steps = np.rint(values / np.float32(self.scale)) + self.zero_point
+        steps = np.rint(values / np.float32(self.scale or 1.0)) + self.zero_point
         clipped: Array = np.clip(steps, limits.min, limits.max).astype(self.dtype)
         return clipped
 

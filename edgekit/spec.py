@@ -32,6 +32,12 @@ def square(size: int, **normalisation: object) -> InputSpec:
     return msgspec.convert(fields, InputSpec)
 
 
+def resized(spec: InputSpec, size: int) -> InputSpec:
+    """The same preprocessing with the same field of view for an input of `size` x `size` pixels."""
+    shorter = round(spec.resize_shorter * size / spec.height)
+    return msgspec.structs.replace(spec, height=size, width=size, resize_shorter=shorter)
+
+
 class Published(msgspec.Struct, frozen=True):
     """Accuracy that somebody else measured: ImageNet validation, single crop, in percent."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,8 +21,6 @@ from edgekit.meters import Meter
 from edgekit.recipe import find
 from edgekit.spec import square
 
-ASSETS = os.environ.get("EDGEKIT_ASSETS")
-assets = pytest.mark.skipif(ASSETS is None, reason="EDGEKIT_ASSETS is not set")
 BOARD = Fingerprint("Board", "Cortex-A76", 4, "aarch64", "Linux", "3.11", "ai-edge-litert", "2.3.0")
 MS = 1_000_000
 PROTOCOL = Protocol("test", warmup_s=0.3, min_runs=50, min_seconds=1.0)
@@ -258,9 +255,8 @@ def test_peak_memory_is_none_where_the_system_keeps_none(tmp_path: Path) -> None
 
 
 @pytest.mark.assets
-@assets
-def test_two_real_models_in_one_session() -> None:
-    folder = Path(ASSETS or "") / "tflite"
+def test_two_real_models_in_one_session(assets: Path) -> None:
+    folder = assets / "tflite"
     names = ["mobilenet_v1_0.25_128_quant", "mobilenet_v1_0.5_160_quant"]
     artifacts = [artifact_file.read(folder / f"{name}.tflite") for name in names]
     protocol = Protocol("short", warmup_s=0.01, min_runs=20, min_seconds=0.05)

@@ -8,7 +8,7 @@ import random
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekit import compare
@@ -58,12 +58,14 @@ def only(comparison: Comparison) -> Row:
     return comparison.rows[0]
 
 
+@settings(deadline=None)
 @given(values)
 def test_median_and_p90_are_numpys(samples: list[int]) -> None:
     assert median(samples) == pytest.approx(float(np.median(samples)), rel=1e-12)
     assert p90(samples) == np.percentile(samples, 90, method="inverted_cdf")
 
 
+@settings(deadline=None)
 @given(values)
 def test_p90_is_the_smallest_that_nine_tenths_do_not_exceed(samples: list[int]) -> None:
     found = p90(samples)
@@ -91,6 +93,7 @@ def test_wilson_gives_the_published_intervals(hits: int, of: int, low: float, hi
     assert wilson(hits, of) == pytest.approx((low, high), abs=5e-5)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1000).flatmap(lambda of: st.tuples(st.integers(0, of), st.just(of))))
 def test_wilson_ends_solve_the_score_equation(trial: tuple[int, int]) -> None:
     hits, of = trial
@@ -103,6 +106,7 @@ def test_wilson_ends_solve_the_score_equation(trial: tuple[int, int]) -> None:
             assert gap == pytest.approx(0, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 400), st.data())
 def test_wilson_mirrors_hits_and_misses(of: int, data: st.DataObject) -> None:
     hits = data.draw(st.integers(0, of))
@@ -118,6 +122,7 @@ def test_top_k_counts_the_labelled_images_only() -> None:
     assert (top1.low, top1.high) == wilson(5, 9)
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.integers(0, 30))), st.integers(1, 30))
 def test_top_k_grows_with_k(rank: list[int | None], k: int) -> None:
     smaller, larger = top_k(rank, k), top_k(rank, k + 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekit import measurement
@@ -62,6 +62,7 @@ def test_files_are_read_one_after_the_other(tmp_path: Path) -> None:
     assert measurement.read([second, first]) == [JUDGED, TIMED]
 
 
+@settings(deadline=None)
 @given(cut=st.integers(1, 2000))
 def test_a_line_torn_anywhere_is_passed_over_and_then_overwritten(
     tmp_path_factory: pytest.TempPathFactory, cut: int

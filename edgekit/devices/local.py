@@ -28,7 +28,7 @@ from edgekit.meters import Meter
 
 START_TIMEOUT_S = 300.0
 _IMPLEMENTERS = {0x41: "Arm", 0x4E: "NVIDIA", 0x51: "Qualcomm", 0x61: "Apple"}
-# MIDR_EL1 part numbers of Arm Ltd. (implementer 0x41), as in Linux arch/arm64/include/asm/cputype.h
+# MIDR_EL1 part numbers of Arm Ltd. (implementer 0x41), as in the cputype.h of Linux (arch/arm, arch/arm64)
 _ARM_PARTS = {
     0xB76: "Arm1176",
     0xC07: "Cortex-A7",

@@ -17,9 +17,9 @@ def final_softmax(graph: Graph) -> Operator | None:
 
 
 def drop_softmax(graph: Graph) -> None:
-    """Lets the model end in logits, where it ended in a softmax of them."""
+    """Lets the model end in logits, where it ended in a softmax of them that nothing else reads."""
     softmax = final_softmax(graph)
-    if softmax is None:
+    if softmax is None or graph.consumers(softmax.outputs[0]) or softmax.options.beta != 1:
         return
     logits, probabilities = softmax.inputs[0], softmax.outputs[0]
     graph.operators.remove(softmax)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from edgekit.graph import Array, Graph, Operator, Quantization, Tensor
+from edgekit.quantize.operators import hybrid_version
 
 _LIMIT = 127
+_DEAD = 1e-20  # smaller weights than this are zeros: their scales would be no normal numbers in a kernel's product
 
 
 def channel_axis(operator: Operator) -> int | None:
@@ -22,18 +24,18 @@ def is_grouped(graph: Graph, operator: Operator) -> bool:
     """Whether each output channel of a convolution sees only a part of the input channels."""
     if operator.kind != "CONV_2D":
         return False
-    data, kernel = (graph.tensors[index] for index in operator.inputs[:2])
+    data, kernel = graph.tensors[operator.data], graph.tensors[operator.inputs[1]]
     return data.shape[-1] != kernel.shape[-1]
 
 
 def channel_scales(kernel: Array, axis: int | None, floor: Array | None = None) -> Array:
     """The smallest scales that keep every weight within -127..127: one per slice of `axis`, or one for all.
 
-    `floor` gives a scale per output channel not to fall below. A channel of zeros gets 1 / 127 or its floor.
+    `floor` gives a scale per output channel not to fall below. A channel of zeros gets 1 / 127, or a higher floor.
     """
     other = tuple(dimension for dimension in range(kernel.ndim) if dimension != axis)
     largest = np.atleast_1d(np.abs(kernel).max(axis=other))
-    scales = np.where(largest > 0, largest, 1.0) / _LIMIT
+    scales = np.where(largest > _DEAD, largest, 1.0) / _LIMIT
     if floor is not None:
         scales = np.maximum(scales, floor if axis is not None else floor.max())
     return scales.astype(np.float32)
@@ -58,8 +60,6 @@ def quantized_kernel(tensor: Tensor, axis: int | None, floor: Array | None = Non
 
 def store_int8(graph: Graph) -> None:
     """Makes every kernel int8 and leaves activations and biases float ("dynamic range")."""
-    from edgekit.quantize.operators import hybrid_version
-
     for operator in graph.operators:
         kernel = graph.tensors[operator.inputs[1]] if operator.has_weights else None
         if kernel is None or kernel.data is None or operator.kind == "TRANSPOSE_CONV" or is_grouped(graph, operator):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from edgekit.graph import Operator
+from edgekit.graph import NO_TENSOR, Operator
 
 Activation = Literal["int8", "int16"]
 
@@ -18,9 +18,13 @@ SAME_SCALE = frozenset(
     "UNPACK".split()
 )
 
+# Values do not matter, so they need no conversion.
+ANY_TYPE = frozenset(("RANK", "SHAPE"))
+
 # The kernel rescales, so each tensor keeps the range that was observed.
 RESCALING = frozenset(
-    "ADD CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED HARD_SWISH LEAKY_RELU MEAN MUL PRELU RELU RELU6 SUB SUM".split()
+    "ADD CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED HARD_SWISH LEAKY_RELU MEAN MUL PRELU RELU RELU6 SUB SUM "
+    "TRANSPOSE_CONV".split()
 )
 
 # The kernel insists on this output: (scale, zero point) for int8 and for int16.
@@ -30,36 +34,47 @@ FIXED_OUTPUT: dict[str, dict[Activation, tuple[float, int]]] = {
     "TANH": {"int8": (1 / 128, 0), "int16": (1 / 32768, 0)},
 }
 
-_NO_INT16 = frozenset("HARD_SWISH DEPTH_TO_SPACE MIRROR_PAD SPACE_TO_DEPTH TILE".split())
+_NO_INT16 = frozenset("DEPTH_TO_SPACE HARD_SWISH MIRROR_PAD PRELU SPACE_TO_DEPTH TILE".split())
 
 # The version at which a kernel learned a type; operators that are absent always knew it.
 _VERSIONS: dict[Activation, dict[str, int]] = {
     "int8": {
         **dict.fromkeys(
-            "ADD AVERAGE_POOL_2D CONCATENATION GATHER LEAKY_RELU LOGISTIC MAX_POOL_2D MEAN MUL PAD PADV2 RELU RELU6 "
-            "RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR SLICE SOFTMAX SPACE_TO_DEPTH SPLIT STRIDED_SLICE SUB SUM TANH "
-            "TRANSPOSE".split(),
+            "ADD AVERAGE_POOL_2D CONCATENATION DEPTH_TO_SPACE DEQUANTIZE GATHER LOGISTIC MAX_POOL_2D MEAN MIRROR_PAD "
+            "PACK PAD PADV2 RELU RELU6 RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR SLICE SOFTMAX SPACE_TO_DEPTH SPLIT "
+            "STRIDED_SLICE SUB SUM TANH TRANSPOSE UNPACK".split(),
             2,
         ),
-        **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D"), 3),
+        **dict.fromkeys("CONV_2D DEPTHWISE_CONV_2D MUL TILE TRANSPOSE_CONV".split(), 3),
         "FULLY_CONNECTED": 4,
     },
     "int16": {
-        **dict.fromkeys("AVERAGE_POOL_2D CONCATENATION LOGISTIC MAX_POOL_2D MEAN SOFTMAX TANH".split(), 3),
-        **dict.fromkeys("CONV_2D GATHER MUL SLICE SPLIT STRIDED_SLICE".split(), 4),
-        **dict.fromkeys("ADD DEPTHWISE_CONV_2D SUB TRANSPOSE".split(), 5),
+        **dict.fromkeys("LEAKY_RELU QUANTIZE".split(), 2),
+        **dict.fromkeys(
+            "ADD AVERAGE_POOL_2D CONCATENATION DEQUANTIZE LOGISTIC MAX_POOL_2D MEAN PACK PAD PADV2 RELU RELU6 SOFTMAX "
+            "TANH TRANSPOSE_CONV".split(),
+            3,
+        ),
+        **dict.fromkeys(
+            "CONV_2D GATHER MUL RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR SLICE SPLIT STRIDED_SLICE UNPACK".split(), 4
+        ),
+        **dict.fromkeys("DEPTHWISE_CONV_2D SUB TRANSPOSE".split(), 5),
         "FULLY_CONNECTED": 7,
-        "PAD": 3,
     },
 }
 _GROUPED_CONV, _HYBRID_CONV, _HYBRID_DEPTHWISE, _HYBRID_DENSE, _DENSE_WITHOUT_BIAS = 6, 5, 6, 3, 6
 
 
 def supports(operator: Operator, activation: Activation) -> bool:
-    """Whether there is an integer kernel for this operator."""
+    """Whether there is an integer kernel for this kind of operator."""
     if activation == "int16" and operator.kind in _NO_INT16:
         return False
     return operator.kind in SAME_SCALE or operator.kind in RESCALING or operator.kind in FIXED_OUTPUT
+
+
+def conversion(kind: str, source: int, target: int, activation: Activation) -> Operator:
+    """A QUANTIZE or DEQUANTIZE between `activation` and float, or between two scales."""
+    return Operator(kind, [source], [target], version=_VERSIONS[activation].get(kind, 1))
 
 
 def integer_version(operator: Operator, activation: Activation, grouped: bool) -> int:
@@ -67,7 +82,7 @@ def integer_version(operator: Operator, activation: Activation, grouped: bool) -
     version = max(operator.version, _VERSIONS[activation].get(operator.kind, 1))
     if operator.kind == "CONV_2D" and grouped:
         return max(version, _GROUPED_CONV)
-    if operator.kind == "FULLY_CONNECTED" and len(operator.activations) == 2:
+    if operator.kind == "FULLY_CONNECTED" and operator.bias == NO_TENSOR:
         return max(version, _DENSE_WITHOUT_BIAS)
     return version
 

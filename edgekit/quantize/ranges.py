@@ -11,6 +11,7 @@ from edgekit.graph import Array, Graph
 from edgekit.runtime import Runner
 
 Range = tuple[float, float]
+Sample = Array | tuple[Array, ...]  # one float32 array per input of the model, in its shape
 Progress = Callable[[int, int], None]
 
 
@@ -21,11 +22,11 @@ def activations(graph: Graph) -> list[int]:
 
 
 def observe(
-    graph: Graph, model: bytes, samples: Sequence[Array], progress: Progress | None = None, threads: int = 2
+    graph: Graph, model: bytes, samples: Sequence[Sample], progress: Progress | None = None, threads: int = 2
 ) -> dict[int, Range]:
-    """Smallest and largest value of each activation over all samples (each shaped like the input, float32).
+    """Smallest and largest value of each activation over all samples.
 
-    DataError if there are no samples, or a sample drives the model to infinity or NaN.
+    DataError if there are no samples, one has another shape than the input, or drives the model to infinity or NaN.
     """
     if not len(samples):
         raise DataError("no calibration samples; give a folder of images with --calibration")
@@ -33,7 +34,8 @@ def observe(
     indices = activations(graph)
     lowest, highest = np.full(len(indices), np.inf), np.full(len(indices), -np.inf)
     for number, sample in enumerate(samples):
-        runner.run(runner.input.quantize(sample))
+        _fill(runner, sample if isinstance(sample, tuple) else (sample,))
+        runner.invoke()
         values = [runner.tensor(index) for index in indices]
         lowest = np.minimum(lowest, [value.min() for value in values])
         highest = np.maximum(highest, [value.max() for value in values])
@@ -44,8 +46,19 @@ def observe(
     return ranges
 
 
+def _fill(runner: Runner, sample: tuple[Array, ...]) -> None:
+    if len(sample) != len(runner.inputs):
+        raise DataError(f"the model has {len(runner.inputs)} inputs; a calibration sample gives {len(sample)}")
+    for position, (info, values) in enumerate(zip(runner.inputs, sample, strict=True)):
+        if tuple(values.shape) not in (info.shape, info.shape[1:]):
+            raise DataError(f"a calibration sample is {values.shape}, but the input {info.name!r} is {info.shape}")
+        runner.set_input(info.quantize(values), position)
+
+
 def _check_finite(graph: Graph, ranges: dict[int, Range]) -> None:
     for index, limits in ranges.items():
         if not np.isfinite(limits).all():
             name = graph.tensors[index].name
+            if index in graph.inputs:
+                raise DataError(f"a calibration sample holds infinite or undefined values for {name!r}")
             raise DataError(f"the float model itself gives infinite or undefined values, first at {name!r}")

@@ -24,6 +24,8 @@ def fuse_padding(graph: Graph) -> None:
 def _pads_same(graph: Graph, pad: Operator, consumer: Operator) -> bool:
     if consumer.kind not in _STRIDED or consumer.options.padding != constant("Padding", "VALID"):
         return False
+    if consumer.data != pad.outputs[0]:
+        return False
     amounts = graph.tensors[pad.inputs[1]].data
     if amounts is None or pad.outputs[0] in graph.outputs or amounts[0].any() or amounts[3].any():
         return False

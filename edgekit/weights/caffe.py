@@ -85,8 +85,8 @@ def read(path: Path) -> Weights:
     net = _parse(content, path)
     try:
         layers = _layers([*net.layers, *net.layer])
-    except ValueError as error:
-        raise FileFormatError(f"{path}: {error}") from None
+    except (ValueError, TypeError) as error:  # a name that is no text comes as bytes
+        raise FileFormatError(f"{path} cannot be read: {error}") from None
     if not layers:
         raise FileFormatError(f"{path} is not a .caffemodel file, or one without weights: no layer has any")
     return Weights(tuple(layers), path.name, hashlib.sha256(content).hexdigest(), _input_spec(net), channels_first=True)

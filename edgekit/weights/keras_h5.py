@@ -22,10 +22,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.errors import FileFormatError, MissingError
+from edgekit import isolate
+from edgekit.errors import FileFormatError, MissingError, ModelCrashError
 from edgekit.weights.content import file_bytes
 from edgekit.weights.record import FloatArray, Kind, LayerWeights, Weights
 
+TIMEOUT_S = 120
 WEIGHTS_MEMBER, CONFIG_MEMBER = "model.weights.h5", "config.json"
 KINDS: dict[str, Kind] = {
     "conv2d": "conv",
@@ -67,18 +69,21 @@ def read(path: Path) -> Weights:
     """
     content = file_bytes(path, "a Keras weights file")
     try:
-        if zipfile.is_zipfile(io.BytesIO(content)):
-            stored, config = _read_keras(content)
-        else:
-            stored, config = _read_hdf5(content)
+        # The HDF5 library can crash on a damaged file; it then takes a child process with it, not this one.
+        stored, config = isolate.call(path.name, TIMEOUT_S, _stored_layers, content)
         declared = _declared(config)
         layers = _ordered([_layer(layer, declared.get(layer.name)) for layer in stored], stored, declared)
-    except (zipfile.BadZipFile, OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+    except (ModelCrashError, RuntimeError, ArithmeticError, LookupError, ValueError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FileFormatError(f"{path} cannot be read as a Keras file ({reason}); save or fetch it again") from None
     if not layers:
         raise FileFormatError(f"{path} holds no Keras layer with weights")
     return Weights(tuple(layers), path.name, hashlib.sha256(content).hexdigest())
+
+
+def _stored_layers(content: bytes) -> tuple[list[Stored], dict[str, Any]]:
+    """The layers of either kind of file, and the configuration if it has one."""
+    return _read_keras(content) if zipfile.is_zipfile(io.BytesIO(content)) else _read_hdf5(content)
 
 
 def _read_keras(content: bytes) -> tuple[list[Stored], dict[str, Any]]:

@@ -88,17 +88,22 @@ def image_folder(progress: Progress | None = None) -> Path:
     return _ensure(images, progress)[0].parent
 
 
-def _ensure(assets: list[Asset], progress: Progress | None) -> list[Path]:
+def folder() -> Path:
+    """Where the assets are looked for: what EDGEKIT_ASSETS names, else the platform's cache folder."""
     given = os.environ.get("EDGEKIT_ASSETS")
-    folder = Path(given) if given else _cache()
-    paths = [folder / wanted.name for wanted in assets]
+    return Path(given) if given else _cache()
+
+
+def _ensure(assets: list[Asset], progress: Progress | None) -> list[Path]:
+    home = folder()
+    paths = [home / wanted.name for wanted in assets]
     with ThreadPoolExecutor(HASHERS) as pool:
         hashes = list(pool.map(_hash, paths))
     wrong = [wanted for wanted, found in zip(assets, hashes, strict=True) if found != wanted.sha256]
-    if given:
-        _explain_first(folder, wrong, dict(zip(paths, hashes, strict=True)))
+    if os.environ.get("EDGEKIT_ASSETS"):
+        _explain_first(home, wrong, dict(zip(paths, hashes, strict=True)))
     elif wrong:
-        _download_all(folder, wrong, progress)
+        _download_all(home, wrong, progress)
     return paths
 
 

@@ -36,7 +36,7 @@ def read(path: Path) -> Weights:
         model = _unpack(content)
         layers = _layers(model)
         spec = found.card.input if found.card else _input_spec(model)
-    except (struct.error, IndexError, ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
+    except (struct.error, ArithmeticError, LookupError, ValueError, TypeError, AttributeError) as error:
         raise FileFormatError(f"{path} is a damaged .tflite file ({error}); fetch it again") from None
     if not layers:
         raise FileFormatError(f"{path} has no convolution and no dense layer, so no weights to read")

@@ -20,8 +20,6 @@ from edgekit.devices.local import Local
 from edgekit.errors import FileFormatError, ModelCrashError
 from edgekit.measurement import Protocol
 
-ASSETS = os.environ.get("EDGEKIT_ASSETS")
-assets = pytest.mark.skipif(ASSETS is None, reason="EDGEKIT_ASSETS is not set")
 forks = pytest.mark.skipif(sys.platform != "linux", reason="a child sees the replaced function only if it is forked")
 SHORT = Protocol("short", warmup_s=0.01, min_runs=20, min_seconds=0.05)
 
@@ -177,9 +175,8 @@ def test_only_what_hangs_runs_out_of_time() -> None:
 
 
 @pytest.mark.assets
-@assets
-def test_real_models_run_in_children_and_progress_comes_back() -> None:
-    folder = Path(ASSETS or "") / "tflite"
+def test_real_models_run_in_children_and_progress_comes_back(assets: Path) -> None:
+    folder = assets / "tflite"
     names = ["mobilenet_v1_0.25_128_quant", "mobilenet_v1_0.5_160_quant"]
     seen: list[float] = []
     device = Local()
@@ -201,15 +198,14 @@ def test_real_models_run_in_children_and_progress_comes_back() -> None:
 
 
 @pytest.mark.assets
-@assets
 @forks
-def test_a_crash_in_the_session_ends_the_relay_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_in_the_session_ends_the_relay_too(assets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def die_later(*_: object, **options: object) -> None:
         options["progress"](0.5)  # type: ignore[operator]
         os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr(bench, "measure_many", die_later)
-    artifact = artifact_file.read(Path(ASSETS or "") / "tflite" / "mobilenet_v1_0.25_128_quant.tflite")
+    artifact = artifact_file.read(assets / "tflite" / "mobilenet_v1_0.25_128_quant.tflite")
     seen: list[float] = []
     with pytest.raises(ModelCrashError, match="SIGKILL"):
         Local().run([artifact], SHORT, progress=seen.append)

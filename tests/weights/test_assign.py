@@ -11,8 +11,15 @@ from edgekit.errors import WeightsMismatchError
 from edgekit.weights import LayerWeights, Weights, assign
 
 pytestmark = pytest.mark.export
-keras = pytest.importorskip("keras")
-layers = keras.layers
+keras: Any
+layers: Any
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _import_keras() -> None:
+    global keras, layers  # takes seconds, so not when the tests are merely collected
+    keras = pytest.importorskip("keras")
+    layers = keras.layers
 
 
 def values(*shape: int, seed: int = 0) -> np.ndarray:
@@ -25,7 +32,9 @@ def entry(name: str, kernel: np.ndarray, bias: np.ndarray | None = None, kind: A
 
 def norm(name: str, channels: int, after: str = "", epsilon: float | None = None, seed: int = 9) -> LayerWeights:
     arrays = {key: values(channels, seed=seed + i) for i, key in enumerate(("gamma", "beta", "mean"))}
-    return LayerWeights(name, "batch_norm", {**arrays, "variance": np.abs(values(channels, seed=seed + 3))}, after, epsilon)
+    return LayerWeights(
+        name, "batch_norm", {**arrays, "variance": np.abs(values(channels, seed=seed + 3))}, after, epsilon
+    )
 
 
 def record(*entries: LayerWeights, channels_first: bool = False) -> Weights:
@@ -181,7 +190,12 @@ def test_separate_normalisation_of_another_epsilon(how: str, bias: np.ndarray | 
 
 
 def test_order_within_each_kind_is_enough() -> None:
-    entries = [entry("x", values(3, 3, 3, 4)), norm("a", 4), entry("y", values(2, 2, 4, 1), None, "depthwise"), norm("b", 4, seed=20)]
+    entries = [
+        entry("x", values(3, 3, 3, 4)),
+        norm("a", 4),
+        entry("y", values(2, 2, 4, 1), None, "depthwise"),
+        norm("b", 4, seed=20),
+    ]
     model = normalised()
     assign(model, record(entries[2], entries[0], entries[1], entries[3]))
     assert_computes(model, entries)
@@ -189,18 +203,34 @@ def test_order_within_each_kind_is_enough() -> None:
 
 def test_normalisations_that_do_not_pair_up() -> None:
     conv, depthwise = entry("conv", values(3, 3, 3, 4)), entry("dw", values(2, 2, 4, 1), None, "depthwise")
-    refused(normalised(), record(conv, depthwise), "no weights for the model's norm, and no bias that it was folded into")
+    refused(
+        normalised(), record(conv, depthwise), "no weights for the model's norm, and no bias that it was folded into"
+    )
     one = record(conv, norm("a", 4), depthwise)
     refused(normalised(), one, r"file normalises 1 times \(a is the first without a partner\), the model 2 times")
     wide = record(conv, norm("norm", 5), depthwise, norm("norm2", 4))
     refused(normalised(), wide, r"model's norm has a gamma of \(4,\), the file \(5,\)")
-    refused(normalised(scale=False), record(conv, norm("norm", 4), depthwise, norm("norm2", 4)), "file's norm has a gamma")
-    refused(normalised(center=False), record(entry("conv", conv.kernel, values(4)), entry("dw", depthwise.kernel, values(4), "depthwise")), "has a beta")
+    refused(
+        normalised(scale=False), record(conv, norm("norm", 4), depthwise, norm("norm2", 4)), "file's norm has a gamma"
+    )
+    refused(
+        normalised(center=False),
+        record(entry("conv", conv.kernel, values(4)), entry("dw", depthwise.kernel, values(4), "depthwise")),
+        "has a beta",
+    )
 
 
 def test_normalisation_without_scale() -> None:
-    plain = [LayerWeights(n.name, n.kind, {**n.arrays, "gamma": np.ones(4, np.float32)}) for n in (norm("norm", 4), norm("norm2", 4))]
-    entries = [entry("conv", values(3, 3, 3, 4)), plain[0], entry("dw", values(2, 2, 4, 1), None, "depthwise"), plain[1]]
+    plain = [
+        LayerWeights(n.name, n.kind, {**n.arrays, "gamma": np.ones(4, np.float32)})
+        for n in (norm("norm", 4), norm("norm2", 4))
+    ]
+    entries = [
+        entry("conv", values(3, 3, 3, 4)),
+        plain[0],
+        entry("dw", values(2, 2, 4, 1), None, "depthwise"),
+        plain[1],
+    ]
     model = normalised(scale=False)
     assign(model, record(*entries))
     assert_computes(model, entries)
@@ -214,7 +244,11 @@ def test_dense_and_pointwise_kernels_are_interchangeable() -> None:
     np.testing.assert_array_equal(conv.get_layer("a").get_weights()[0][0, 0], matrix)
     assign(dense, record(entry("a", matrix.reshape(1, 1, 6, 3), bias)))
     np.testing.assert_array_equal(dense.get_layer("a").get_weights()[0], matrix)
-    refused(dense, record(entry("a", values(1, 2, 3, 3), bias)), r"a \(dense\) is \(6, 3\), the file's a \(conv\) is \(1, 2, 3, 3\)")
+    refused(
+        dense,
+        record(entry("a", values(1, 2, 3, 3), bias)),
+        r"a \(dense\) is \(6, 3\), the file's a \(conv\) is \(1, 2, 3, 3\)",
+    )
 
 
 def test_depthwise_is_no_conv_of_the_same_shape() -> None:
@@ -224,10 +258,19 @@ def test_depthwise_is_no_conv_of_the_same_shape() -> None:
 
 def test_dense_kernel_over_a_flattened_map_of_channels_first() -> None:
     model = keras.Sequential(
-        [keras.Input((2, 3, 4)), layers.Flatten(), layers.Dropout(0.5), layers.Dense(5, name="a"), layers.Dense(5, name="b")]
+        [
+            keras.Input((2, 3, 4)),
+            layers.Flatten(),
+            layers.Dropout(0.5),
+            layers.Dense(5, name="a"),
+            layers.Dense(5, name="b"),
+        ]
     )
     kernel, second = values(24, 5), values(5, 5, seed=1)
-    entries = [entry("a", kernel, np.zeros(5, np.float32), "dense"), entry("b", second, np.zeros(5, np.float32), "dense")]
+    entries = [
+        entry("a", kernel, np.zeros(5, np.float32), "dense"),
+        entry("b", second, np.zeros(5, np.float32), "dense"),
+    ]
     feature_map = values(2, 3, 4, seed=7)
     assign(model, record(*entries, channels_first=True))
     got = keras.ops.convert_to_numpy(model(feature_map[None], training=False))[0]
@@ -238,7 +281,9 @@ def test_dense_kernel_over_a_flattened_map_of_channels_first() -> None:
 
 
 def test_nested_models_are_opened() -> None:
-    inner = keras.Sequential([keras.Input((4, 4, 2)), layers.Conv2D(3, 1, use_bias=False, name="a"), layers.BatchNormalization(name="n")])
+    inner = keras.Sequential(
+        [keras.Input((4, 4, 2)), layers.Conv2D(3, 1, use_bias=False, name="a"), layers.BatchNormalization(name="n")]
+    )
     image = keras.Input((4, 4, 2))
     model = keras.Model(image, layers.Conv2D(1, 1, name="b")(inner(image)))
     first, second = entry("a", values(1, 1, 2, 3), values(3)), entry("b", values(1, 1, 3, 1), values(1))

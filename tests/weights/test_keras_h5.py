@@ -13,9 +13,15 @@ import pytest
 from edgekit.errors import FileFormatError
 from edgekit.weights import keras_h5
 
-pytestmark = pytest.mark.export
-h5py = pytest.importorskip("h5py")
-keras = pytest.importorskip("keras")
+pytestmark = [pytest.mark.export, pytest.mark.filterwarnings("ignore:.*__array__ implementation", "ignore:Layer Input")]
+h5py: Any
+keras: Any
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _import_keras() -> None:
+    global h5py, keras  # takes seconds, so not when the tests are merely collected
+    h5py, keras = pytest.importorskip("h5py"), pytest.importorskip("keras")
 
 
 def network() -> Any:
@@ -40,7 +46,7 @@ def network() -> Any:
 
 
 @pytest.fixture(scope="module")
-def model() -> Any:
+def model(_import_keras) -> Any:
     return network()
 
 
@@ -146,7 +152,7 @@ def test_layers_that_cannot_be_read(tmp_path: Path, layer: str) -> None:
     arguments = {"PReLU": {}}.get(layer, {"filters": 2, "kernel_size": 3})
     model = keras.Sequential([keras.Input((8, 8, 3)), getattr(keras.layers, layer)(**arguments, name="odd")])
     for name in ("net.keras", "net.weights.h5"):
-        with pytest.raises(FileFormatError, match="layer odd of class .* is of no known kind"):
+        with pytest.raises(FileFormatError, match=r"layer odd of class .* is of no known kind"):
             keras_h5.read(save(model, tmp_path / name))
 
 

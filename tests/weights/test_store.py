@@ -226,7 +226,9 @@ def test_image_folder_downloads_what_is_missing(cache, server, monkeypatch) -> N
 
 
 def test_one_missing_image_fails_the_folder(cache, server, monkeypatch) -> None:
-    monkeypatch.setattr(store, "catalogue", lambda: {f"imagenet-sample/{i}": entry(f"imagenet-sample/{i}") for i in "ab"})
+    monkeypatch.setattr(
+        store, "catalogue", lambda: {f"imagenet-sample/{i}": entry(f"imagenet-sample/{i}") for i in "ab"}
+    )
     server.files["/someone/something/abc123/a"] = CONTENT
     with pytest.raises(MissingError, match="imagenet-sample/b"):
         image_folder()
@@ -262,7 +264,10 @@ def test_catalogue_pins_public_files() -> None:
         "https://raw.githubusercontent.com/songhan/SqueezeNet-Deep-Compression/"
         "fb13faa2cf121ced9999f8a9d538ec6c56084733/compressed_SqueezeNet.net"
     )
-    assert net.source == "songhan/SqueezeNet-Deep-Compression@fb13faa2cf121ced9999f8a9d538ec6c56084733:compressed_SqueezeNet.net"
+    assert (
+        net.source
+        == "songhan/SqueezeNet-Deep-Compression@fb13faa2cf121ced9999f8a9d538ec6c56084733:compressed_SqueezeNet.net"
+    )
 
 
 @pytest.mark.assets

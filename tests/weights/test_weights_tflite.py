@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -174,7 +175,7 @@ def test_background_is_the_first_class_of_the_last_layer() -> None:
 def mobilenet_v1_values(alpha: float) -> int:
     """Kernels and folded biases of MobileNet v1, 1001 classes, after the paper's Table 1."""
     widths = [int(alpha * width) for width in (32, 64, 128, 128, 256, 256, *[512] * 6, 1024, 1024)]
-    blocks = sum(9 * a + a + a * b + b for a, b in zip(widths, widths[1:], strict=False))
+    blocks = sum(9 * a + a + a * b + b for a, b in itertools.pairwise(widths))
     return 28 * widths[0] + blocks + 1001 * (widths[-1] + 1)
 
 
@@ -199,3 +200,46 @@ def test_real_mobilenets(assets: Path, name: str, layers: int, values: int) -> N
     assert weights.layers[-1].kernel.shape[-1] == 1001
     assert all(np.isfinite(array).all() for layer in weights.layers for array in layer.arrays.values())
     assert weights.input is not None and weights.input.mean == weights.input.std == (128.0,) * 3
+
+
+@pytest.fixture(scope="module")
+def keras_model():
+    keras = pytest.importorskip("keras")
+    image = keras.Input((9, 9, 3))
+    x = keras.layers.Conv2D(70, 3, name="conv")(image)
+    x = keras.layers.DepthwiseConv2D(3, depth_multiplier=2, activation="relu", name="depthwise")(x)
+    x = keras.layers.Conv2D(8, (1, 3), groups=4, name="grouped")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(image, keras.layers.Dense(128, name="dense")(x))
+    random = np.random.default_rng(0)
+    model.set_weights([random.normal(size=array.shape) for array in model.get_weights()])
+    return model
+
+
+@pytest.mark.export
+@pytest.mark.parametrize("storage", ["float32", "float16", "int8 weights", "int8"])
+def test_files_of_the_converter(keras_model, tmp_path: Path, storage: str) -> None:
+    tf = pytest.importorskip("tensorflow")
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    function = tf.function(lambda image: keras_model(image, training=False))
+    concrete = function.get_concrete_function(tf.TensorSpec((1, 9, 9, 3), tf.float32))
+    frozen = convert_variables_to_constants_v2(concrete)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], keras_model)
+    if storage != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if storage == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if storage == "int8":
+        image = np.random.default_rng(1).normal(size=(1, 9, 9, 3)).astype(np.float32)
+        converter.representative_dataset = lambda: iter([[image]])
+    path = tmp_path / "net.tflite"
+    path.write_bytes(converter.convert())
+    found = tflite.read(path).layers
+    layers = [layer for layer in keras_model.layers if layer.get_weights()]
+    assert [layer.kind for layer in found] == ["conv", "depthwise", "conv", "dense"]
+    for layer, want in zip(found, layers, strict=True):
+        kernel, bias = want.get_weights()
+        step = {"float32": 0, "float16": 2**-8}.get(storage, np.abs(kernel).max() / 127)
+        np.testing.assert_allclose(layer.kernel, kernel, atol=step)
+        np.testing.assert_allclose(layer.arrays["bias"], bias, atol=max(step, 0.001))
