@@ -1,15 +1,19 @@
 """Turns the stored results into REPORT.md.
 
 Usage: python benchmarks/report.py [--check]
-Timings are read from results/<device>/*.jsonl, accuracies, which belong to no device, from results/*.jsonl.
+Timings are read from results/<device>/*.jsonl; what belongs to no device lies in results itself: accuracies in
+quality.jsonl, instruction counts in instructions.json, edgekit's own speed in speed.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from statistics import median
+
+import msgspec
 
 from edgekit import compare, measurement
 from edgekit.artifact import atomic_write
@@ -45,6 +49,7 @@ def render(results: Path) -> str:
     """The whole report; FileFormatError names a line of the results that cannot be read."""
     judged = [record for record in measurement.read(sorted(results.glob("*.jsonl"))) if isinstance(record, Quality)]
     sections = [_section(folder, judged) for folder in sorted(results.glob("*/"))]
+    sections += [_accuracy(judged), _instructions(results), _speed(results)]
     found = [section for section in sections if section]
     lines = [FIRST_LINE, "", "# Benchmarks", "", *_introduction(bool(found))]
     return "\n".join(lines) + "\n" + "".join(found)
@@ -87,6 +92,61 @@ def _system(record: Measurement) -> str:
         f"governor {found.governor or 'unknown'}",
     ]
     return ", ".join(parts) + "."
+
+
+def _accuracy(judged: Sequence[Quality]) -> str:
+    """Every judged artifact, timed or not."""
+    if not judged:
+        return ""
+    heading = "## Accuracy of every published artifact"
+    where = "Written by `export/build.py`, on the 400 sample images that set no activation range."
+    return "\n".join(["", heading, "", where, "", _plain_table(_ACCURACY, map(_accuracy_cells, judged))])
+
+
+def _accuracy_cells(quality: Quality) -> list[str]:
+    row = compare.compare([quality]).rows[0]
+    shares = [share and f"{100 * share.value:.2f}" for share in (row.top1, row.top5, row.agreement)]
+    kl = "" if row.kl_nats is None else f"{row.kl_nats:.4f}"
+    return [quality.artifact_name, f"{quality.size_bytes:,}", *(share or "" for share in shares), kl]
+
+
+def _instructions(results: Path) -> str:
+    path = results / "instructions.json"
+    if not path.exists():
+        return ""
+    rows = [
+        [
+            row["artifact_name"],
+            row["core"],
+            *(f"{row[key] / 1e6:.2f}" for key in ("instructions", "simd", "dot_products")),
+        ]
+        for row in msgspec.json.decode(path.read_bytes())
+    ]
+    heading = "## Instructions of one inference on emulated Arm cores"
+    where = "Counted by `benchmarks/instructions.py`, one thread, in millions: counts, not times."
+    return "\n".join(["", heading, "", where, "", _plain_table(_COUNTS, rows)])
+
+
+def _speed(results: Path) -> str:
+    path = results / "speed.json"
+    if not path.exists():
+        return ""
+    rows = [
+        [row["what"], f"{median(row['seconds']):.2f}", f"{row['ratio']:.2f}", row["yardstick"], row["limit"]]
+        for row in msgspec.json.decode(path.read_bytes())
+    ]
+    where = "Taken by `benchmarks/speed.py`: whole commands, medians, each interleaved with its yardstick."
+    return "\n".join(["", "## edgekit's own speed", "", where, "", _plain_table(_TIMES, rows)])
+
+
+_ACCURACY = ("artifact", "bytes", "top-1 %", "top-5 %", "agrees with float %", "KL nats")
+_COUNTS = ("artifact", "core", "instructions", "SIMD", "dot products")
+_TIMES = ("command", "seconds", "ratio", "to", "limit")
+
+
+def _plain_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join("| " + " | ".join(map(markdown.escape, cells)) + " |\n" for cells in lines)
 
 
 def _check(path: Path, text: str) -> int:

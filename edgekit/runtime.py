@@ -70,10 +70,10 @@ class Runner:
             try:
                 self._interpreter = module.Interpreter(**options)
                 self._interpreter.allocate_tensors()
-            except (ValueError, RuntimeError) as error:
+                self.inputs = tuple(_info(detail) for detail in self._interpreter.get_input_details())
+                self.outputs = tuple(_info(detail) for detail in self._interpreter.get_output_details())
+            except (ValueError, RuntimeError) as error:  # names that are no text are a ValueError too
                 raise _refusal(_one_line(error, messages())) from None
-        self.inputs = tuple(_info(detail) for detail in self._interpreter.get_input_details())
-        self.outputs = tuple(_info(detail) for detail in self._interpreter.get_output_details())
 
     @property
     def input(self) -> TensorInfo:

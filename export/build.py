@@ -1,6 +1,7 @@
 """Builds every artifact of zoo.toml, judges it against its float model, and writes manifest.json.
 
 Usage: python export/build.py [--output build/zoo] [--only MODEL]
+What was observed, image by image, goes to benchmarks/results/quality.jsonl; the manifest has the figures.
 Fails with exit code 10 at the first artifact beyond its limits; what was built before stays.
 """
 
@@ -16,7 +17,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from edgekit import compare, dataset, evaluate, images, recipe, weights
+from edgekit import compare, dataset, evaluate, images, measurement, recipe, weights
 from edgekit import export as exports
 from edgekit.artifact import Artifact, atomic_write
 from edgekit.errors import EdgekitError, QualityError
@@ -25,6 +26,7 @@ from edgekit.measurement import Quality
 
 HERE = Path(__file__).parent
 MANIFEST = HERE / "manifest.json"
+QUALITY = HERE.parent / "benchmarks" / "results" / "quality.jsonl"
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -62,17 +64,25 @@ def main() -> int:
 def _build(output: Path, only: str | None) -> None:
     zoo = _toml(HERE / "zoo.toml")
     entries = {entry.name: entry for entry in _read_manifest()} if only else {}
+    qualities = {record.artifact_name: record for record in _read_qualities()} if only else {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         for row in zoo["models"]:
-            if only in (None, row["name"]):
-                entries |= {entry.name: entry for entry in _build_model(row, zoo["recipes"], output, progress)}
+            if only not in (None, row["name"]):
+                continue
+            for artifact, quality in _build_model(row, zoo["recipes"], output, progress):
+                entries[artifact.name] = _entry(artifact, quality)
+                qualities[artifact.name] = quality
     content = msgspec.json.format(msgspec.json.encode(list(entries.values())), indent=2)
     with atomic_write(MANIFEST) as file:
         file.write(content + b"\n")
+    with atomic_write(QUALITY) as file:
+        file.writelines(msgspec.json.encode(quality) + b"\n" for quality in qualities.values())
 
 
-def _build_model(row: dict[str, Any], limits: dict[str, Any], output: Path, progress: Progress) -> list[Entry]:
+def _build_model(
+    row: dict[str, Any], limits: dict[str, Any], output: Path, progress: Progress
+) -> list[tuple[Artifact, Quality]]:
     spec = exports.find_model(row["name"])
     task = progress.add_task(spec.name, total=None)
 
@@ -84,29 +94,30 @@ def _build_model(row: dict[str, Any], limits: dict[str, Any], output: Path, prog
     samples = exports.load_samples(folder, trained.input, progress=report)
     made = [exports.export(trained, recipe.find(name), output, samples, report) for name in row["recipes"]]
     unseen = images.without(images.list_images(folder), samples.record.image_ids)
-    entries = []
+    judged = []
     for artifact in made:
-        report(f"judge {artifact.name}", 0, len(unseen))
-        entries.append(_judge(artifact, made[0], unseen, limits, lambda done, of: report("judge", done, of)))
-    return entries
+        quality = _judge(artifact, made[0], unseen, limits, lambda done, of: report("judge", done, of))
+        judged.append((artifact, quality))
+    return judged
 
 
 def _judge(
     artifact: Artifact, reference: Artifact, paths: Sequence[Path], limits: dict[str, Any], report: Any
-) -> Entry:
+) -> Quality:
+    """The artifact beside its float model on the same images; QualityError beyond the recipe's limits."""
     card = artifact.card
     assert card is not None
     truths = dataset.truths(paths, dataset.ClassNames(card.classes, artifact.label_ids, artifact.labels))
     subject, float_subject = Subject(artifact, card.input), Subject(reference, card.input)
     own, floats = evaluate.evaluate(subject, paths, truths, float_subject, progress=report)
     entry = _entry(artifact, own)
-    limit, floor = limits[card.recipe.name], compare.top_k(floats.rank, 1)
-    assert floor is not None
-    drop = 100 * floor.value - entry.top1
+    limit, float_top1 = limits[card.recipe.name], compare.top_k(floats.rank, 1)
+    assert float_top1 is not None
+    drop = 100 * float_top1.value - entry.top1
     if drop > limit["max_top1_drop"] or entry.agreement < limit["min_agreement"]:
         found = f"top-1 {entry.top1:.2f} % ({drop:+.2f} points lost), agreement {entry.agreement:.2f} %"
         raise QualityError(f"{artifact.name}: {found}; the limits are {limit}")
-    return entry
+    return own
 
 
 def _entry(artifact: Artifact, quality: Quality) -> Entry:
@@ -132,6 +143,11 @@ def _entry(artifact: Artifact, quality: Quality) -> Entry:
 
 def _read_manifest() -> list[Entry]:
     return msgspec.json.decode(MANIFEST.read_bytes(), type=list[Entry]) if MANIFEST.exists() else []
+
+
+def _read_qualities() -> list[Quality]:
+    records = measurement.read([QUALITY]) if QUALITY.exists() else []
+    return [record for record in records if isinstance(record, Quality)]
 
 
 def _toml(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -70,21 +71,24 @@ def complaint(run_edgekit):
 
 @pytest.fixture(scope="session")
 def colour_input() -> InputSpec:
-    """32 x 32 RGB on 0..1."""
-    return square(32, std=(255.0,) * 3)
+    """32 x 32 RGB on 0..1; the division by a power of two is exact."""
+    return square(32, std=(256.0,) * 3)
 
 
 @pytest.fixture(scope="session")
-def colour_network():
-    """`colour_network(kernel=None)`: a float .tflite whose answer is known without running it.
+def colour_kernel() -> np.ndarray:
+    """(classes, 3): a class's logit is eight times its colour on 0..1, grey's that of all three weighted 1, 1 and 2."""
+    return 8 * np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.25, 0.25, 0.5]], np.float32)
 
-    A class's logit is ten times the mean of its colour, 0..1, and grey's that of all three; the output is their
-    softmax. It is made without TensorFlow.
+
+@pytest.fixture(scope="session")
+def colour_network(colour_kernel):
+    """`colour_network(kernel=colour_kernel)`: a float .tflite whose answer is known without running it.
+
+    The mean of every pixel times the kernel, where that is positive, and the softmax of it. Made without TensorFlow.
     """
 
-    def make(kernel: np.ndarray | None = None) -> bytes:
-        if kernel is None:
-            kernel = 10 * np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1 / 3, 1 / 3, 1 / 3]], np.float32)
+    def make(kernel: np.ndarray = colour_kernel) -> bytes:
         classes = len(kernel)
         tensors = [
             graph.Tensor("image", (1, 32, 32, 3), "float32"),
@@ -113,27 +117,31 @@ def _operator(kind: str, inputs: list[int], outputs: list[int], options: str, **
 
 
 @pytest.fixture(scope="session")
-def write_colours(colour_network, colour_input):
-    """`write_colours(folder, recipe name, kernel=None)`: the colour network as an artifact in a folder."""
+def write_colours(colour_network, colour_kernel, colour_input):
+    """`write_colours(folder, recipe name, kernel, labels)`: the colour network as an artifact in a folder."""
 
-    def write(folder: Path, name: str, kernel: np.ndarray | None = None) -> Artifact:
+    def write(
+        folder: Path, name: str, kernel: np.ndarray = colour_kernel, labels: tuple[str, ...] = COLOURS
+    ) -> Artifact:
         chosen = recipe.find(name)
-        pictures = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), np.uint8)
-        samples = [normalise(pixels, colour_input) for pixels in pictures]
+        corners = [np.full((32, 32, 3), colour, np.uint8) for colour in itertools.product((0, 255), repeat=3)]
+        samples = [normalise(pixels, colour_input) for pixels in corners]
         model = quantize.quantize(colour_network(kernel), chosen, samples)
         card = Card(
             model="colours",
             family="colours",
-            classes=4,
+            classes=len(kernel),
             input=colour_input,
             recipe=chosen,
             weights=WeightsOrigin("by hand"),
-            calibration=Calibration(("0" * 8,), "noise") if chosen.needs_calibration else None,
+            calibration=Calibration(("0" * 8,), "corners of the colour cube") if chosen.needs_calibration else None,
             output=head.output_kind(graph.load(model)),
         )
         miniature = golden.noise()
         known = Golden(miniature.tobytes(), golden.answer(model, colour_input, miniature))
-        return artifacts.write(folder / f"colours-32-{name}.tflite", model, card, COLOURS, COLOUR_IDS, known)
+        return artifacts.write(
+            folder / f"colours-32-{name}.tflite", model, card, labels, COLOUR_IDS[: len(labels)], known
+        )
 
     return write
 

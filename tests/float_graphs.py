@@ -91,6 +91,16 @@ class Net:
         self.graph.outputs = list(outputs) or [self.graph.operators[-1].outputs[0]]
         return graphs.dump(self.graph)
 
+    def sign(self, *outputs: str) -> bytes:
+        """The file, finished before, with a signature: the inputs by their tensors' names, the outputs as told."""
+        named = [[(self.graph.tensors[index].name, index) for index in self.graph.inputs]]
+        named.append(list(zip(outputs, self.graph.outputs, strict=True)))
+        maps = [[new_options("TensorMap", name=name, tensorIndex=index) for name, index in part] for part in named]
+        self.graph.signatures = [
+            new_options("SignatureDef", signatureKey="serving_default", inputs=maps[0], outputs=maps[1])
+        ]
+        return graphs.dump(self.graph)
+
 
 def operator(kind: str, inputs: list[int], outputs: list[int], **options: object) -> Operator:
     """An operator with its option table, where its kind has one."""

@@ -79,7 +79,9 @@ def csv_file(folder, content):
     return path
 
 
-@pytest.mark.parametrize("content", ["a.jpg,dock\nb.jpg,0\n", "file,class\na.jpg,dock\nb.jpg,tench,0.9\n\n", "﻿a.jpg,3\r\nb.jpg,0"])
+@pytest.mark.parametrize(
+    "content", ["a.jpg,dock\nb.jpg,0\n", "file,class\na.jpg,dock\nb.jpg,tench,0.9\n\n", "﻿a.jpg,3\r\nb.jpg,0"]
+)
 def test_from_csv(content, tmp_path):
     paths = [Path("x/b.jpg"), Path("x/a.jpg"), Path("x/c.jpg")]
     assert truths(paths, NAMES, csv_file(tmp_path, content)) == [0, 3, None]

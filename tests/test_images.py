@@ -80,7 +80,9 @@ def test_evenly_spaced_picks_at_equal_distances(there, wanted):
     assert not gaps or max(gaps) - min(gaps) <= 1
 
 
-@pytest.mark.parametrize(("width", "height"), [(40, 40), (41, 40), (100, 73), (73, 100), (20, 31), (640, 480), (39, 400)])
+@pytest.mark.parametrize(
+    ("width", "height"), [(40, 40), (41, 40), (100, 73), (73, 100), (20, 31), (640, 480), (39, 400)]
+)
 def test_crop_resizes_the_shorter_side_and_takes_the_centre(width, height):
     image = Image.fromarray(noise(height, width))
     assert np.array_equal(images.crop(encoded(image), SMALL), resized_then_cropped(image, SMALL))

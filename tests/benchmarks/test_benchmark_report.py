@@ -43,7 +43,9 @@ def test_the_report_says_what_and_where_and_when(report: ModuleType, results: Pa
     assert "Cortex-A76 (2 cores, aarch64), Linux 6, ai-edge-litert 2.3.0, Python 3.11.2, governor unknown." in text
     assert "Measured 2026-01-01." in text
     assert "| one-32-int8 |" in text and "75.00 (" in text
-    assert "never-timed" not in text
+    board, accuracy = text.split("## Accuracy")
+    assert "never-timed" not in board
+    assert "| never-timed | 10 | 75.00 | 75.00 |" in accuracy
 
 
 def test_the_check_passes_on_a_fresh_report_and_fails_on_an_edited_one(report: ModuleType, results: Path) -> None:
