@@ -6,12 +6,11 @@ from collections import Counter
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from edgekit import artifact as artifacts
 from edgekit import golden, graph, isolate
 from edgekit.artifact import Artifact, Card
-from edgekit.errors import DataError, FileFormatError, MissingError, UnsupportedModelError
+from edgekit.errors import DataError, EdgekitError, FileFormatError, MissingError, UnsupportedModelError
 from edgekit.graph import Graph, Operator, Tensor
 from edgekit.runtime import Runner
 
@@ -98,12 +97,13 @@ def inspect(path: Path) -> Inspection:
 
 def _examine(content: bytes, artifact: Artifact) -> Inspection:
     """Runs in a child process."""
-    delegated, verdict, refused = _load(content, artifact)
-    parsed = graph.load(content)
     try:
-        return _described(parsed, artifact, delegated, verdict, refused)
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # what the runtime refused may be damaged
-        raise FileFormatError(f"{refused or 'a damaged graph'} ({type(error).__name__}: {error})") from None
+        delegated, verdict, refused = _load(content, artifact)
+        return _described(graph.load(content), artifact, delegated, verdict, refused)
+    except EdgekitError:
+        raise
+    except Exception as error:  # whatever a damaged file leads to
+        raise FileFormatError(f"damaged flatbuffer ({type(error).__name__}: {error})") from None
 
 
 def _described(
@@ -177,6 +177,6 @@ def _tensor_row(index: int, tensor: Tensor) -> TensorRow:
         size_bytes=tensor.size_bytes,
         scales=0 if quantization is None else len(quantization.scale),
         scale=None if quantization is None else (float(quantization.scale.min()), float(quantization.scale.max())),
-        zero_point=None if quantization is None else int(np.unique(quantization.zero_point)[0]),
+        zero_point=None if quantization is None else int(quantization.zero_point[0]),
         axis=quantization.axis if quantization is not None and quantization.per_channel else None,
     )

@@ -27,7 +27,7 @@ from edgekit.errors import FileFormatError, MissingError, ModelCrashError
 from edgekit.weights.content import file_bytes
 from edgekit.weights.record import FloatArray, Kind, LayerWeights, Weights
 
-TIMEOUT_S = 120
+TIMEOUT_S = 30
 WEIGHTS_MEMBER, CONFIG_MEMBER = "model.weights.h5", "config.json"
 KINDS: dict[str, Kind] = {
     "conv2d": "conv",
@@ -69,11 +69,19 @@ def read(path: Path) -> Weights:
     """
     content = file_bytes(path, "a Keras weights file")
     try:
-        # The HDF5 library can crash on a damaged file; it then takes a child process with it, not this one.
+        # On a damaged file the HDF5 library can crash or never end; then a child process does, not this one.
         stored, config = isolate.call(path.name, TIMEOUT_S, _stored_layers, content)
         declared = _declared(config)
         layers = _ordered([_layer(layer, declared.get(layer.name)) for layer in stored], stored, declared)
-    except (ModelCrashError, RuntimeError, ArithmeticError, LookupError, ValueError, TypeError, AttributeError) as error:
+    except (
+        ModelCrashError,
+        RuntimeError,
+        ArithmeticError,
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FileFormatError(f"{path} cannot be read as a Keras file ({reason}); save or fetch it again") from None
     if not layers:

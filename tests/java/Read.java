@@ -57,6 +57,7 @@ public final class Read {
         for (int number = 0; number < classes.associatedFilesLength(); number++) {
             String file = classes.associatedFiles(number).name();
             print("output.file", file);
+            // line by line: readAllBytes() of the reader's stream fails at 8192 bytes
             Reader content = new InputStreamReader(model.getAssociatedFile(file), StandardCharsets.UTF_8);
             new BufferedReader(content).lines().forEach(line -> print("label", line));
         }

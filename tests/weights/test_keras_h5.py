@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sys
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -187,4 +191,20 @@ def test_file_without_layers(tmp_path: Path) -> None:
     with h5py.File(path, "w") as file:
         file.create_group("layers")
     with pytest.raises(FileFormatError, match="holds no Keras layer with weights"):
+        keras_h5.read(path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the child must inherit what the test replaced")
+@pytest.mark.parametrize("fate", ["crash", "hang"])
+def test_library_that_does_not_survive_the_file(model, tmp_path: Path, monkeypatch, fate: str) -> None:
+    def die(content: bytes) -> None:
+        if fate == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        time.sleep(60)
+
+    path = save(model, tmp_path / "net.weights.h5")
+    monkeypatch.setattr(keras_h5, "_stored_layers", die)
+    monkeypatch.setattr(keras_h5, "TIMEOUT_S", 0.5)
+    reason = "SIGSEGV" if fate == "crash" else "no answer after"
+    with pytest.raises(FileFormatError, match=rf"net\.weights\.h5 cannot be read as a Keras file .*{reason}"):
         keras_h5.read(path)

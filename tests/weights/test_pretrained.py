@@ -103,6 +103,7 @@ def dev_images(assets: Path, count: int) -> tuple[list[bytes], np.ndarray]:
 
 def answers(row: Pretrained, contents: list[bytes]) -> np.ndarray:
     """What the Keras model with these weights says: (n, 1000)."""
+    pytest.importorskip("keras")
     model = models.build(models.find(row.model, input_size=row.input.height))
     assign(model, load(row))
     batch = np.concatenate([images.normalise(images.crop(content, row.input), row.input) for content in contents])
