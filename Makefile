@@ -18,10 +18,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 demo: $(VENV)/.ready  ## export two networks, judge them, time them, print one table
 	rm -f $(DEMO)/results.jsonl
-	$(BIN)/edgekit export squeezenet_v1_1 mobilenet_v1_050 --recipe float32 --recipe int8 --output $(DEMO)
-	$(BIN)/edgekit eval $(DEMO)/squeezenet_v1_1-224-int8.tflite --reference $(DEMO)/squeezenet_v1_1-224-float32.tflite --output $(DEMO)/results.jsonl
-	$(BIN)/edgekit eval $(DEMO)/mobilenet_v1_050-160-int8.tflite --reference $(DEMO)/mobilenet_v1_050-160-float32.tflite --output $(DEMO)/results.jsonl
-	$(BIN)/edgekit bench $(DEMO)/*.tflite --output $(DEMO)/results.jsonl
+	$(BIN)/edgekit export squeezenet_v1_1 mobilenet_v1_050 --recipe float32,int8 -o $(DEMO)
+	$(BIN)/edgekit eval $(DEMO)/squeezenet_v1_1-224-int8.tflite --reference $(DEMO)/squeezenet_v1_1-224-float32.tflite -o $(DEMO)/results.jsonl > /dev/null
+	$(BIN)/edgekit eval $(DEMO)/mobilenet_v1_050-160-int8.tflite --reference $(DEMO)/mobilenet_v1_050-160-float32.tflite -o $(DEMO)/results.jsonl > /dev/null
+	$(BIN)/edgekit bench $(DEMO)/*.tflite -o $(DEMO)/results.jsonl > /dev/null
 	$(BIN)/edgekit compare $(DEMO)/results.jsonl --markdown $(DEMO)/results.md --html $(DEMO)/results.html
 	@echo "The same table: $(DEMO)/results.md and $(DEMO)/results.html"
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from edgekit import quiet
@@ -27,8 +31,9 @@ def to_float_tflite(model: keras.Model) -> bytes:
     prepare_environment()
     with quiet.native_stderr():
         try:
-            import tensorflow as tf
-            from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+            with _late_interrupt():
+                import tensorflow as tf
+                from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
         except ModuleNotFoundError:
             raise MissingError("exporting needs TensorFlow; run: pip install 'edgekit[export]'") from None
         shape = (1, *model.inputs[0].shape[1:])
@@ -43,8 +48,24 @@ def to_float_tflite(model: keras.Model) -> bytes:
 def import_keras() -> None:
     """Imports Keras on TensorFlow without the lines that they write; MissingError if it is not installed."""
     prepare_environment()
-    with quiet.native_stderr():
+    with quiet.native_stderr(), _late_interrupt():
         try:
             import keras  # noqa: F401
         except ModuleNotFoundError:
             raise MissingError("building a network needs Keras; run: pip install 'edgekit[export]'") from None
+
+
+@contextlib.contextmanager
+def _late_interrupt() -> Iterator[None]:
+    """Holds Ctrl-C back until the end: TensorFlow catches everything in places, and would go on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt

@@ -182,7 +182,7 @@ def _labels(labels: Sequence[str], imagenet: bool) -> tuple[tuple[str, ...], tup
 
 
 def _short(names: Sequence[str]) -> tuple[str, ...]:
-    """The first of each class's synonyms, or all of them where two classes share the first (crane, maillot)."""
+    """The first of each class's synonyms, or all of them where two classes share the first (maillot)."""
     firsts = [name.split(",")[0].strip() for name in names]
     return tuple(name if firsts.count(first) > 1 else first for name, first in zip(names, firsts, strict=True))
 

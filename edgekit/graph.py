@@ -262,6 +262,8 @@ def _check_indices(graph: Graph) -> None:
     for index in (*ends, *(index for operator in graph.operators for index in operator.activations + operator.outputs)):
         if index not in known:
             raise IndexError(f"tensor {index} of {len(known)}")
+    for operator in graph.operators:
+        graph.macs(operator)  # an operator without the inputs of its kind fails here
 
 
 def _indices(vector: Any) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from edgekit.graph import Graph, Operator, Tensor
 from edgekit.runtime import Runner
 
 _TIMEOUT_S = 60.0
+_MEMORY_SHARE = 8  # activations may take an eighth of the machine's memory
 
 
 class TensorRow(msgspec.Struct, frozen=True):
@@ -98,12 +100,22 @@ def inspect(path: Path) -> Inspection:
 def _examine(content: bytes, artifact: Artifact) -> Inspection:
     """Runs in a child process."""
     try:
-        delegated, verdict, refused = _load(content, artifact)
-        return _described(graph.load(content), artifact, delegated, verdict, refused)
+        parsed = graph.load(content)
+        too_large = _too_large(parsed)
+        delegated, verdict, refused = (None, None, too_large) if too_large else _load(content, artifact)
+        return _described(parsed, artifact, delegated, verdict, refused)
     except EdgekitError:
         raise
     except Exception as error:  # whatever a damaged file leads to
         raise FileFormatError(f"damaged flatbuffer ({type(error).__name__}: {error})") from None
+
+
+def _too_large(parsed: Graph) -> str | None:
+    """Why a model whose shapes ask for a good part of this machine's memory is not loaded; None for all others."""
+    needed = parsed.peak_activation_bytes()
+    if needed <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _MEMORY_SHARE:
+        return None
+    return f"its activations need {needed / 1e9:,.1f} GB at once: a damaged file, or one for a larger machine"
 
 
 def _described(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import os
 import signal
 import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from edgekit.errors import EdgekitError, ModelCrashError
@@ -46,12 +49,24 @@ def call(what: str, timeout_s: float, function: Callable[P, T], /, *args: P.args
 def _child(sender: Connection, function: Callable[..., object], args: object, kwargs: object) -> None:
     assert isinstance(args, tuple) and isinstance(kwargs, dict)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends this process
+    _limit_memory()
     try:
         sender.send((None, function(*args, **kwargs)))
     except EdgekitError as error:
         sender.send((error, None))
     except Exception as error:
         sender.send((RuntimeError(f"{type(error).__name__}: {error}"), None))
+
+
+def _limit_memory() -> None:
+    """Lets this process take half of the machine's memory, so that a damaged shape fails before the machine does."""
+    with contextlib.suppress(ImportError, OSError, ValueError):  # where a system has no such limit
+        import resource
+
+        page = os.sysconf("SC_PAGE_SIZE")
+        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * page
+        limit = mapped + os.sysconf("SC_PHYS_PAGES") * page // 2
+        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 def _cause(exit_code: int | None) -> str:

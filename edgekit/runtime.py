@@ -10,6 +10,7 @@ import functools
 import importlib
 import importlib.metadata
 import sys
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +67,7 @@ class Runner:
             options["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         if keep_tensors:
             options["experimental_preserve_all_tensors"] = True
+            warnings.filterwarnings("ignore", "Warning: Enabling `experimental_preserve_all_tensors`")
         with quiet.native_stderr() as messages:
             try:
                 self._interpreter = module.Interpreter(**options)
@@ -123,7 +125,7 @@ class Runner:
 
     def delegated(self) -> frozenset[int]:
         """The positions in the file of the operators that the default delegate runs."""
-        nodes = self._interpreter._get_ops_details()
+        nodes = self._nodes()
         plain = [node for node in nodes if node["op_name"] != "DELEGATE"]
         taken: set[int] = set()
         for node in nodes[len(plain) :]:
@@ -133,9 +135,17 @@ class Runner:
     def delegation(self) -> Delegation:
         """What the default delegate took and left."""
         taken = self.delegated()
-        plain = [node for node in self._interpreter._get_ops_details() if node["op_name"] != "DELEGATE"]
+        plain = [node for node in self._nodes() if node["op_name"] != "DELEGATE"]
         left = tuple(node["op_name"] for node in plain if node["index"] not in taken)
         return Delegation("XNNPACK" if taken else "none", operators=len(plain), taken=len(taken), left=left)
+
+    def _nodes(self) -> list[dict[str, Any]]:
+        """The file's operators, then one DELEGATE for every group that a delegate runs."""
+        try:
+            nodes: list[dict[str, Any]] = self._interpreter._get_ops_details()
+        except ValueError as error:
+            raise _refusal(f"a name in it is no text: {error}") from None
+        return nodes
 
 
 @functools.cache
@@ -183,4 +193,4 @@ def _covered(nodes: list[dict[str, Any]], inputs: set[int], outputs: list[int]) 
 
 def _one_line(error: Exception, messages: str) -> str:
     lines = [line for line in [*messages.splitlines(), *str(error).splitlines()] if line and "INFO" not in line]
-    return " / ".join(dict.fromkeys(line.strip() for line in lines))
+    return " / ".join(dict.fromkeys(line.strip() for line in lines)).replace("Node number", " / Node number")

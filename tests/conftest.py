@@ -54,22 +54,6 @@ def run_edgekit(edgekit_environment):
 
 
 @pytest.fixture(scope="session")
-def complaint(run_edgekit):
-    """`complaint(exit_code, *arguments)`: the one line on stderr of a command that fails as it should."""
-
-    def complain(exit_code: int, *arguments: object, **options) -> str:
-        done = run_edgekit(*arguments, **options)
-        assert done.returncode == exit_code, done.stderr
-        assert "Traceback" not in done.stderr
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        assert len(lines) == 1, done.stderr
-        assert lines[0].startswith("edgekit: ")
-        return lines[0].removeprefix("edgekit: ")
-
-    return complain
-
-
-@pytest.fixture(scope="session")
 def colour_input() -> InputSpec:
     """32 x 32 RGB on 0..1; the division by a power of two is exact."""
     return square(32, std=(256.0,) * 3)

@@ -32,6 +32,7 @@ _OPTIONS = {
     "RESHAPE": "ReshapeOptions",
     "RESIZE_BILINEAR": "ResizeBilinearOptions",
     "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighborOptions",
+    "SHAPE": "ShapeOptions",
     "SLICE": "SliceOptions",
     "SOFTMAX": "SoftmaxOptions",
     "SPACE_TO_DEPTH": "SpaceToDepthOptions",
@@ -48,6 +49,7 @@ _OPTIONS = {
 _DEFAULTS = {
     "CONV_2D": {"strideH": 1, "strideW": 1},
     "DEPTHWISE_CONV_2D": {"strideH": 1, "strideW": 1, "depthMultiplier": 1},
+    "SHAPE": {"outType": constant("TensorType", "INT32")},
     "SOFTMAX": {"beta": 1.0},
     "TRANSPOSE_CONV": {"strideH": 1, "strideW": 1},
 }

@@ -73,6 +73,13 @@ def test_a_model_that_the_runtime_refuses_is_described_all_the_same(tmp_path):
     assert [(row.kind, row.delegated) for row in found.operators] == [("Teleport", None)]
 
 
+def test_a_model_beyond_this_machine_is_described_without_loading_it(tmp_path):
+    tensors = [graph.Tensor(name, (1, 2_000_000_000, 2_000), "float32") for name in ("in", "out")]
+    found = inspection.inspect(write(tmp_path / "m.tflite", tensors, [graph.Operator("RELU", [0], [1])], [0], [1]))
+    assert "its activations need 32,000.0 GB at once" in found.refused
+    assert found.operators[0].delegated is None
+
+
 def test_json_holds_everything(tiny):
     found = inspection.inspect(tiny.path)
     assert msgspec.json.decode(msgspec.json.encode(found), type=Inspection) == found
@@ -138,7 +145,9 @@ def test_a_damaged_flatbuffer_is_an_error_or_a_model(seed, tiny, tiny_float, tmp
         damaged = bytearray(content)
         length = int(generator.choice([1, 1, 2, 4, 4, 16]))
         start = int(generator.integers(8, end - length))
-        new = generator.integers(0, 256, length, np.uint8) if generator.random() < 0.7 else np.full(length, 255, np.uint8)
+        new = (
+            generator.integers(0, 256, length, np.uint8) if generator.random() < 0.7 else np.full(length, 255, np.uint8)
+        )
         damaged[start : start + length] = new.tobytes()
         path.write_bytes(damaged)
         try:

@@ -12,11 +12,10 @@ import numpy as np
 from edgekit.graph import NO_TENSOR, Array, Graph, Operator, Quantization, Tensor
 from edgekit.quantize import head, kernels, operators
 from edgekit.quantize.operators import Activation
-from edgekit.quantize.ranges import Range
+from edgekit.quantize.ranges import Range, is_lowest_padding
 from edgekit.quantize.scales import Scale, choose_scales, widened
 
 _BIAS_LIMIT = {"int32": 2**30, "int64": 2**46}  # half of what kernels add up in, so that the products fit beside it
-_PADDING_LIMIT = 1e30
 
 
 def quantize_graph(graph: Graph, ranges: dict[int, Range], activation: Activation, float_io: bool) -> None:
@@ -31,7 +30,7 @@ def quantize_graph(graph: Graph, ranges: dict[int, Range], activation: Activatio
 
 
 def integer_operators(graph: Graph, activation: Activation) -> list[Operator]:
-    """The operators with an integer form, all but the final softmax: float in, float out, constants finite."""
+    """The operators with an integer form, all but the final softmax: float out, kernel and bias constant."""
     softmax = head.final_softmax(graph)
     return [
         operator
@@ -46,8 +45,7 @@ def _convertible(graph: Graph, operator: Operator) -> bool:
     if operator.has_weights:
         weights = [index for index in (operator.inputs[1], operator.bias) if index != NO_TENSOR]
         return all(graph.tensors[index].data is not None for index in weights)
-    constants = [graph.tensors[index].data for index in _float_constants(graph, operator)]
-    return all(data is None or bool((np.abs(data) < _PADDING_LIMIT).all()) for data in constants)
+    return True
 
 
 def _float_constants(graph: Graph, operator: Operator) -> list[int]:
@@ -66,7 +64,8 @@ def _separate_constants(graph: Graph, integer: list[Operator]) -> dict[int, Rang
             assert data is not None
             copy = graph.add_tensor(dataclasses.replace(graph.tensors[index]))
             operator.inputs = [copy if other == index else other for other in operator.inputs]
-            ranges[copy] = float(data.min()), float(data.max())
+            no_value = is_lowest_padding(graph, operator)
+            ranges[copy] = (0.0, 0.0) if no_value else (float(data.min()), float(data.max()))
     return ranges
 
 
@@ -117,7 +116,7 @@ class _Rewriter:
         tensor.dtype, tensor.quantization = self.activation, scale.quantization()
         if tensor.data is not None:
             limits = np.iinfo(self.activation)
-            steps = np.rint(tensor.data / scale.scale) + scale.zero_point
+            steps = np.rint(tensor.data.astype(np.float64) / scale.scale) + scale.zero_point
             tensor.data = np.clip(steps, limits.min, limits.max).astype(self.activation)
 
     def _fixed_output(self, operator: Operator) -> None:

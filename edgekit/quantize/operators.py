@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from edgekit.graph import NO_TENSOR, Operator
+from edgekit.graph import Operator
 
 Activation = Literal["int8", "int16"]
 
@@ -82,7 +82,7 @@ def integer_version(operator: Operator, activation: Activation, grouped: bool) -
     version = max(operator.version, _VERSIONS[activation].get(operator.kind, 1))
     if operator.kind == "CONV_2D" and grouped:
         return max(version, _GROUPED_CONV)
-    if operator.kind == "FULLY_CONNECTED" and operator.bias == NO_TENSOR:
+    if operator.kind == "FULLY_CONNECTED" and len(operator.inputs) == 2:  # a third may say that there is none
         return max(version, _DENSE_WITHOUT_BIAS)
     return version
 

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from edgekit.errors import DataError
-from edgekit.graph import Array, Graph
+from edgekit.graph import Array, Graph, Operator
 from edgekit.runtime import Runner
 
 Range = tuple[float, float]
 Sample = Array | tuple[Array, ...]  # one float32 array per input of the model, in its shape
 Progress = Callable[[int, int], None]
+_LOWEST = -1e30
 
 
 def activations(graph: Graph) -> list[int]:
@@ -42,8 +43,17 @@ def observe(
         if progress:
             progress(number + 1, len(samples))
     ranges = dict(zip(indices, zip(lowest.tolist(), highest.tolist(), strict=True), strict=True))
+    for operator in graph.operators:
+        if is_lowest_padding(graph, operator):
+            ranges[operator.outputs[0]] = ranges[operator.inputs[0]]
     _check_finite(graph, ranges)
     return ranges
+
+
+def is_lowest_padding(graph: Graph, operator: Operator) -> bool:
+    """Whether an operator pads with the lowest float, as max pooling asks for: any value below the range serves."""
+    value = graph.tensors[operator.inputs[2]].data if operator.kind == "PADV2" else None
+    return value is not None and bool((value < _LOWEST).all())
 
 
 def _fill(runner: Runner, sample: tuple[Array, ...]) -> None:

@@ -68,9 +68,10 @@ def widened(
         multiplies = operator.has_weights or operator.kind == "MUL"
         finest = (math.prod(steps) if multiplies else max(steps)) / _LARGEST_STRIDE
         for output in operator.outputs:
-            low, high = result[output]
-            if scale_for((low, high), activation).scale < finest:
-                result[output] = low, min(low, 0.0) + finest * _STEPS[activation]
+            if scale_for(result[output], activation).scale < finest:
+                low = result[output][0]
+                start = min(low, 0.0) if activation == "int8" else 0.0
+                result[output] = low, start + finest * _STEPS[activation]
     return result
 
 

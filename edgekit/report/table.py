@@ -23,6 +23,7 @@ EXPLANATION = (
 _NOT_JUDGED = "not judged on labelled images"
 _NO_REFERENCE = "not judged against a reference"
 _NOT_TIMED = "not timed"
+_NOT_LOOKED_FOR = {_NOT_JUDGED, _NO_REFERENCE, _NOT_TIMED}
 
 Value = str | int | float | None
 
@@ -70,9 +71,11 @@ class Layout(msgspec.Struct, frozen=True):
 def lay_out(comparison: Comparison, *, fold: bool = False, spare: bool = True) -> Layout:
     """The comparison as cells.
 
-    With `fold`, columns that say the same in every row move to the caption; without `spare`, spare ones are left out.
+    With `fold`, columns that say the same in every row move to the caption, and those that nobody asked for, because
+    nothing was timed or judged, go; without `spare`, spare ones are left out.
     """
     columns = [column for column in COLUMNS if spare or not column.spare]
+    columns = [column for column in columns if not (fold and _unasked(column, comparison.rows))]
     folded = [column for column in columns if fold and _same_in_all(column, comparison.rows)]
     kept = tuple(column for column in columns if column not in folded)
     footnotes: dict[str, int] = {}
@@ -114,6 +117,11 @@ def _same_in_all(column: Column, rows: Sequence[Row]) -> bool:
     """Whether every row that has something in this column has the same."""
     said = {cell.text for cell in map(column.cell, rows) if not cell.why_empty}
     return column.foldable and len(said) == 1
+
+
+def _unasked(column: Column, rows: Sequence[Row]) -> bool:
+    """Whether no row has anything in this column, for no other reason than that it was not looked for."""
+    return bool(rows) and {column.cell(row).why_empty for row in rows} <= _NOT_LOOKED_FOR
 
 
 def _constant(column: Column, rows: Sequence[Row]) -> str:

@@ -73,15 +73,7 @@ def read(path: Path) -> Weights:
         stored, config = isolate.call(path.name, TIMEOUT_S, _stored_layers, content)
         declared = _declared(config)
         layers = _ordered([_layer(layer, declared.get(layer.name)) for layer in stored], stored, declared)
-    except (
-        ModelCrashError,
-        RuntimeError,
-        ArithmeticError,
-        LookupError,
-        ValueError,
-        TypeError,
-        AttributeError,
-    ) as error:
+    except (ModelCrashError, RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FileFormatError(f"{path} cannot be read as a Keras file ({reason}); save or fetch it again") from None
     if not layers:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgekit.errors import FileFormatError, MissingError
@@ -28,6 +31,21 @@ def test_reads_by_content_where_the_suffix_says_nothing(assets: Path, tmp_path: 
     path = tmp_path / "model.download"
     path.write_bytes((assets / "tflite/mobilenet_v1_0.25_128_quant.tflite").read_bytes())
     assert len(read(path).layers) == 28
+
+
+@pytest.mark.export
+def test_knows_keras_files_by_how_they_begin(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    stored = io.BytesIO()
+    with h5py.File(stored, "w") as file:
+        file["layers/dense/vars/0"] = np.ones((2, 3), np.float32)
+    (tmp_path / "plain").write_bytes(stored.getvalue())
+    with zipfile.ZipFile(tmp_path / "zipped", "w") as archive:
+        archive.writestr("config.json", "{}")
+        archive.writestr("model.weights.h5", stored.getvalue())
+    for name in ("plain", "zipped"):
+        (layer,) = read(tmp_path / name).layers
+        assert (layer.name, layer.kind, layer.kernel.shape) == ("dense", "dense", (2, 3))
 
 
 @pytest.mark.parametrize("suffix", READERS)

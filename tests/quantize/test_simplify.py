@@ -1,0 +1,175 @@
+"""Padding fused into convolutions: the same result to the last bit, or left alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from float_graphs import RELU, VALID, Net, answers, noise
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from edgekit import graph as graphs
+from edgekit.graph import Graph, constant
+from edgekit.quantize import simplify
+
+SAME = constant("Padding", "SAME")
+
+
+def same(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
+    """The amounts before and after, by TensorFlow's documented rule."""
+    reach = (kernel - 1) * dilation + 1
+    total = max(kernel_overhang(size, reach, stride), 0)
+    return total // 2, total - total // 2
+
+
+def kernel_overhang(size: int, reach: int, stride: int) -> int:
+    return reach - stride if size % stride == 0 else reach - size % stride
+
+
+def padded_conv(
+    kind: str, size: tuple[int, int], kernel: int, stride: int, dilation: int, amounts: list[list[int]]
+) -> Net:
+    """PAD, then a VALID convolution of 3 channels with everything else as told."""
+    net = Net((1, *size, 3))
+    padded = [number + sum(pair) for number, pair in zip(size, amounts[1:3], strict=True)]
+    reach = (kernel - 1) * dilation + 1
+    assume(all(number >= reach for number in padded))
+    out = [(number - reach) // stride + 1 for number in padded]
+    pad = net.add("PAD", [0, net.constant(amounts, "int32")], (1, *padded, 3))
+    shape = (4, kernel, kernel, 3) if kind == "CONV_2D" else (1, kernel, kernel, 3)
+    filters = 4 if kind == "CONV_2D" else 3
+    net.add(
+        kind,
+        [pad, net.weights(*shape), net.weights(filters)],
+        (1, *out, filters),
+        padding=VALID,
+        strideH=stride,
+        strideW=stride,
+        dilationHFactor=dilation,
+        dilationWFactor=dilation,
+        fusedActivationFunction=RELU,
+    )
+    return net
+
+
+def fused(model: bytes) -> tuple[bytes, Graph]:
+    graph = graphs.load(model)
+    simplify.fuse_padding(graph)
+    graph.drop_unused()
+    return graphs.dump(graph), graph
+
+
+geometry = {
+    "kind": st.sampled_from(["CONV_2D", "DEPTHWISE_CONV_2D"]),
+    "size": st.tuples(st.integers(3, 13), st.integers(3, 13)),
+    "kernel": st.sampled_from([1, 2, 3, 5]),
+    "stride": st.sampled_from([1, 2, 3]),
+    "dilation": st.sampled_from([1, 2]),
+}
+
+
+@settings(max_examples=150, deadline=None)
+@given(**geometry, delegate=st.booleans())
+def test_padding_as_same_has_it_is_fused_and_changes_no_bit(kind, size, kernel, stride, dilation, delegate):
+    assume(stride == 1 or dilation == 1)  # no kernel has both
+    amounts = [[0, 0], *(list(same(number, kernel, stride, dilation)) for number in size), [0, 0]]
+    net = padded_conv(kind, size, kernel, stride, dilation, amounts)
+    model = net.done()
+    found, graph = fused(model)
+    assert [operator.kind for operator in graph.operators] == [kind]
+    assert graph.operators[0].options.padding == SAME
+    (sample,) = noise(1, *size, 3, count=1)
+    before, after = answers(model, sample, delegate=delegate)[0], answers(found, sample, delegate=delegate)[0]
+    assert before.shape == after.shape
+    assert (before == after).all()
+
+
+amounts_of_any_kind = st.tuples(st.integers(0, 3), st.integers(0, 3))
+
+
+@settings(max_examples=150, deadline=None)
+@given(**geometry, rows=amounts_of_any_kind, columns=amounts_of_any_kind)
+def test_padding_that_same_would_not_add_is_left_alone(kind, size, kernel, stride, dilation, rows, columns):
+    wanted = [same(number, kernel, stride, dilation) for number in size]
+    assume([rows, columns] != wanted)
+    net = padded_conv(kind, size, kernel, stride, dilation, [[0, 0], list(rows), list(columns), [0, 0]])
+    found, graph = fused(net.done())
+    assert [operator.kind for operator in graph.operators] == ["PAD", kind]
+    assert graph.operators[1].options.padding == VALID
+    assert found == graphs.dump(graphs.load(found))
+
+
+@pytest.mark.parametrize("amounts", [[[1, 0], [0, 1], [0, 1], [0, 0]], [[0, 0], [0, 1], [0, 1], [0, 1]]])
+def test_padding_of_batch_or_channels_is_left_alone(amounts):
+    net = Net((1, 8, 8, 3))
+    shape = tuple(number + sum(pair) for number, pair in zip((1, 8, 8, 3), amounts, strict=True))
+    pad = net.add("PAD", [0, net.constant(amounts, "int32")], shape)
+    kernel = net.weights(4, 3, 3, shape[3])
+    net.add("CONV_2D", [pad, kernel, net.weights(4)], (shape[0], 4, 4, 4), padding=VALID, strideH=2, strideW=2)
+    assert [operator.kind for operator in fused(net.done())[1].operators] == ["PAD", "CONV_2D"]
+
+
+def _readers(net: Net, pad: int, *strides: int) -> list[int]:
+    return [
+        net.add(
+            "CONV_2D",
+            [pad, net.weights(4, 3, 3, 3), net.weights(4)],
+            (1, 8 // stride, 8 // stride, 4),
+            padding=VALID,
+            strideH=stride,
+            strideW=stride,
+        )
+        for stride in strides
+    ]
+
+
+def _padded(net: Net, amounts: list[int]) -> int:
+    rows = net.constant([[0, 0], amounts, amounts, [0, 0]], "int32")
+    return net.add("PAD", [0, rows], (1, 8 + sum(amounts), 8 + sum(amounts), 3))
+
+
+def test_padding_with_two_readers_is_fused_when_it_suits_both():
+    net = Net((1, 8, 8, 3))
+    model = net.done(*_readers(net, _padded(net, [1, 1]), 1, 1))
+    found, graph = fused(model)
+    assert [operator.kind for operator in graph.operators] == ["CONV_2D", "CONV_2D"]
+    (sample,) = noise(1, 8, 8, 3, count=1)
+    for before, after in zip(answers(model, sample), answers(found, sample), strict=True):
+        assert (before == after).all()
+
+
+def test_padding_with_two_readers_stays_when_it_suits_one():
+    net = Net((1, 8, 8, 3))
+    pad = _padded(net, [1, 1])
+    (conv,) = _readers(net, pad, 1)
+    pooled = net.add("MAX_POOL_2D", [pad], (1, 8, 8, 3), filterHeight=3, filterWidth=3, strideH=1, strideW=1, padding=1)
+    assert [operator.kind for operator in fused(net.done(conv, pooled))[1].operators] == [
+        "PAD", "CONV_2D", "MAX_POOL_2D"
+    ]  # fmt: skip
+
+
+def test_padding_that_is_an_output_stays():
+    net = Net((1, 8, 8, 3))
+    pad = _padded(net, [1, 1])
+    (conv,) = _readers(net, pad, 1)
+    assert "PAD" in [operator.kind for operator in fused(net.done(conv, pad))[1].operators]
+
+
+def test_padding_before_a_convolution_that_pads_by_itself_stays():
+    net = Net((1, 8, 8, 3))
+    net.conv(_padded(net, [1, 1]), 4, 3)
+    model = net.done()
+    found, graph = fused(model)
+    assert [operator.kind for operator in graph.operators] == ["PAD", "CONV_2D"]
+    (sample,) = noise(1, 8, 8, 3, count=1)
+    assert (np.asarray(answers(model, sample)) == np.asarray(answers(found, sample))).all()
+
+
+def test_padding_whose_amounts_are_computed_stays():
+    net = Net((1, 8, 8, 3))
+    amounts = net.constant([0, 0, 1, 1, 1, 1, 0, 0], "int32")
+    shaped = net.add("RESHAPE", [amounts, net.constant([4, 2], "int32")], (4, 2))
+    net.graph.tensors[shaped].dtype = "int32"
+    pad = net.add("PAD", [0, shaped], (1, 10, 10, 3))
+    _readers(net, pad, 1)
+    assert [operator.kind for operator in fused(net.done())[1].operators] == ["RESHAPE", "PAD", "CONV_2D"]
