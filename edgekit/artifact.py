@@ -28,7 +28,6 @@ CARD, LABELS, LABEL_IDS = "edgekit.json", "labels.txt", "label_ids.txt"
 GOLDEN_PIXELS, GOLDEN_OUTPUT = "golden_pixels.bin", "golden_output.bin"
 GOLDEN_SIZE = 16
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's first day: the same input gives the same bytes
-_READABLE = 0o644 << 16  # the mode that unzip gives an extracted file
 _CARD_ENTRY = re.compile(rb"PK\x03\x04.{26}" + re.escape(CARD.encode()), re.DOTALL)
 
 
@@ -149,7 +148,6 @@ def write(
     with zipfile.ZipFile(stream, "a") as tail:
         for name, content, compression in members:
             info = zipfile.ZipInfo(name, _EPOCH)
-            info.external_attr = _READABLE
             tail.writestr(info, content, compression)
     with atomic_write(path) as file:
         file.write(stream.getvalue())

@@ -149,10 +149,13 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """Show what a .tflite is made of, what XNNPACK takes of it, its card, and check its golden vector."""
-    from edgekit import inspection, screens
+    from edgekit import inspection
+
+    finish = inspection.start(file)
+    from edgekit import screens  # while the other process works
     from edgekit.errors import QualityError
 
-    result = inspection.inspect(file)
+    result = finish()
     _show(result, lambda: screens.inspected(result, tensors), as_json)
     if result.golden is not None and not result.golden.passed:
         raise QualityError(f"{file}: the golden vector fails here: {result.golden.detail}")

@@ -1,19 +1,25 @@
-"""What a .tflite file is made of and how it runs here; works on any file, ours or not."""
+"""What a .tflite file is made of and how it runs here; works on any file, ours or not.
+
+The examination happens in a child process, and so do its imports: the parent can draw tables in the meantime.
+"""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from edgekit import artifact as artifacts
-from edgekit import golden, graph, isolate
+from edgekit import isolate
 from edgekit.artifact import Artifact, Card
 from edgekit.errors import DataError, EdgekitError, FileFormatError, MissingError, UnsupportedModelError
-from edgekit.graph import Graph, Operator, Tensor
-from edgekit.runtime import Runner
+
+if TYPE_CHECKING:
+    from edgekit.graph import Graph, Operator, Tensor
 
 _TIMEOUT_S = 60.0
 _MEMORY_SHARE = 8  # activations may take an eighth of the machine's memory
@@ -90,15 +96,27 @@ def inspect(path: Path) -> Inspection:
 
     FileFormatError if it is no sound .tflite, ModelCrashError if the runtime dies on it.
     """
+    return start(path)()
+
+
+def start(path: Path) -> Callable[[], Inspection]:
+    """As `inspect`, but goes on at once: what is returned waits for the result."""
     artifact = artifacts.read(path)
-    try:
-        return isolate.call(str(path), _TIMEOUT_S, _examine, path.read_bytes(), artifact)
-    except FileFormatError as error:
-        raise type(error)(f"{path}: {error}") from None
+    pending = isolate.start(str(path), _TIMEOUT_S, _examine, path.read_bytes(), artifact)
+
+    def finish() -> Inspection:
+        try:
+            return pending()
+        except FileFormatError as error:
+            raise type(error)(f"{path}: {error}") from None
+
+    return finish
 
 
 def _examine(content: bytes, artifact: Artifact) -> Inspection:
     """Runs in a child process."""
+    from edgekit import graph
+
     try:
         parsed = graph.load(content)
         too_large = _too_large(parsed)
@@ -152,6 +170,9 @@ def _described(
 
 def _load(content: bytes, artifact: Artifact) -> tuple[frozenset[int] | None, GoldenVerdict | None, str | None]:
     """(Delegated operators, golden verdict, refusal.)"""
+    from edgekit import golden
+    from edgekit.runtime import Runner
+
     try:
         delegated = Runner(content).delegated()
     except (UnsupportedModelError, MissingError) as error:

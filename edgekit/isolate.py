@@ -24,11 +24,22 @@ def call(what: str, timeout_s: float, function: Callable[P, T], /, *args: P.args
     Raises what the function raises, or ModelCrashError if the child dies or takes longer than `timeout_s`;
     `what` names the work in that message. Fork is used where it is safe: it starts in milliseconds.
     """
+    return start(what, timeout_s, function, *args, **kwargs)()
+
+
+def start(
+    what: str, timeout_s: float, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+) -> Callable[[], T]:
+    """As `call`, but goes on at once: what is returned waits for the result, and is to be called once."""
     context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(sender, function, args, kwargs), daemon=True)
     process.start()
     sender.close()
+    return lambda: _result(what, timeout_s, process, receiver)
+
+
+def _result(what: str, timeout_s: float, process: Any, receiver: Connection) -> Any:
     try:
         result = receiver.recv() if receiver.poll(timeout_s) else None
     except (EOFError, OSError):  # it died before its answer, or within it
@@ -42,8 +53,7 @@ def call(what: str, timeout_s: float, function: Callable[P, T], /, *args: P.args
         raise ModelCrashError(f"{what}: no answer after {timeout_s:.0f} s; the file is damaged or far too large")
     if isinstance(result[0], BaseException):
         raise result[0]
-    value: T = result[1]
-    return value
+    return result[1]
 
 
 def _child(sender: Connection, function: Callable[..., object], args: object, kwargs: object) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from edgekit.artifact import Artifact, Card
-from edgekit.doctor import Finding
-from edgekit.inspection import Inspection, OperatorRow, TensorRow
-from edgekit.spec import LayerCount, ModelSpec
+if TYPE_CHECKING:
+    from edgekit.artifact import Artifact, Card
+    from edgekit.doctor import Finding
+    from edgekit.inspection import Inspection, OperatorRow, TensorRow
+    from edgekit.spec import LayerCount, ModelSpec
 
 _WIDEST_NAME = 48
 

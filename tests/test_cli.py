@@ -419,7 +419,7 @@ def many_images(tmp_path):
     folder = tmp_path / "many"
     folder.mkdir()
     first = folder / "000.jpg"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (500, 500, 3), np.uint8)).save(first)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)).save(first)
     for number in range(1, 300):
         (folder / f"{number:03}.jpg").hardlink_to(first)
     return folder

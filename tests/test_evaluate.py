@@ -94,8 +94,8 @@ def test_ranks_and_ties(tiny_float, colour_input, solid):
 
 
 def test_agreement_and_divergence(tiny_float, colour_input, colour_kernel, write_colours, solid, tmp_path):
-    """The reference has red and green exchanged."""
-    swapped = write_colours(tmp_path, "float32", colour_kernel[[GREEN, RED, BLUE, GREY]])
+    """The reference has red and green exchanged, and is only half as sure."""
+    swapped = write_colours(tmp_path, "float32", colour_kernel[[GREEN, RED, BLUE, GREY]] / 2)
     colours = [(200, 0, 0), (0, 180, 0), (0, 0, 130), (40, 40, 220), (90, 160, 20)]
     subject, reference = Subject(tiny_float, colour_input), Subject(swapped, colour_input)
     truths = [RED, GREEN, BLUE, BLUE, GREEN]
@@ -106,8 +106,8 @@ def test_agreement_and_divergence(tiny_float, colour_input, colour_kernel, write
     assert own.reference_sha256 == other.artifact_sha256 == swapped.sha256
     assert (other.reference_sha256, other.agrees) == (None, ())
     for colour, found in zip(colours, own.kl_nats, strict=True):
-        q = softmax(logits_of(colour))
-        p = q[[GREEN, RED, BLUE, GREY]]
+        logits = np.array(logits_of(colour))
+        q, p = softmax(logits), softmax(logits[[GREEN, RED, BLUE, GREY]] / 2)
         assert found == pytest.approx(float((p * np.log(p / q)).sum()), abs=1e-5)
 
 
@@ -121,9 +121,10 @@ def test_a_model_agrees_with_itself(tiny, tiny_float, colour_input, colour_image
         assert own.rank == reference.rank == (None,) * 40
 
 
-def test_logits_are_compared_with_probabilities(tiny, tiny_float, colour_input, colour_images):
+def test_logits_are_compared_with_probabilities(tiny, tiny_float, colour_input, colour_images, solid):
     """int8 ends in logits, float32 in probabilities; both are distributions before they are compared."""
-    paths = images.list_images(colour_images)
+    timid = (16, 0, 8)  # its logits, 0.5, 0, 0.25 and 0.25, could be taken for probabilities
+    paths = [*images.list_images(colour_images), *solid(timid)]
     own, _ = evaluate.evaluate(
         Subject(tiny, colour_input), paths, [None] * len(paths), Subject(tiny_float, colour_input)
     )

@@ -83,9 +83,9 @@ def test_every_recipe_runs(chosen, squeezenet, samples, tmp_path):
     assert made.card.output == ("probabilities" if chosen.io == "float32" else "logits")
     assert golden.check(made.path.read_bytes(), made.card.input, made.golden).exact
     reference = Runner(squeezenet.tflite)
-    judged = samples.inputs[:10]
+    judged = samples.inputs[:6]
     agrees = [runner.run(runner.input.quantize(image)).argmax() == reference.run(image).argmax() for image in judged]
-    assert sum(agrees) >= 8
+    assert sum(agrees) >= 5
     share = made.size_bytes / len(squeezenet.tflite)
     low, high = {"float32": (0.99, 1.02), "float16": (0.5, 0.52), "int8": (0.25, 0.29)}[chosen.weights]
     assert low < share < high

@@ -73,6 +73,26 @@ def test_a_model_that_the_runtime_refuses_is_described_all_the_same(tmp_path):
     assert [(row.kind, row.delegated) for row in found.operators] == [("Teleport", None)]
 
 
+def test_a_kernel_without_a_shape(tmp_path):
+    tensors = [graph.Tensor(name, (1, 8), "float32") for name in ("in", "out")]
+    tensors.append(graph.Tensor("kernel", (), "float32", np.ones((), np.float32)))
+    path = write(tmp_path / "m.tflite", tensors, [graph.Operator("FULLY_CONNECTED", [0, 2], [1])], [0], [1])
+    with pytest.raises(FileFormatError, match="damaged flatbuffer"):
+        inspection.inspect(path)
+
+
+def test_a_model_that_loads_and_fails_when_it_runs(tiny_float, tmp_path):
+    """It looks up a row that is not there."""
+    tensors = [graph.Tensor("image", (1, 32, 32, 3), "float32"), graph.Tensor("out", (1, 32, 32, 3), "float32")]
+    tensors.append(graph.Tensor("rows", (1,), "int32", np.array([10**6], np.int32)))
+    options = graph.new_options("GatherOptions"), graph.constant("BuiltinOptions", "GatherOptions")
+    model = graph.dump(graph.Graph(tensors, [graph.Operator("GATHER", [0, 2], [1], *options)], [0], [1]))
+    known = Golden(tiny_float.golden.pixels, bytes(4 * 32 * 32 * 3))
+    path = artifacts.write(tmp_path / "m.tflite", model, tiny_float.card, (), (), known).path
+    with pytest.raises(FileFormatError, match="gather index out of bounds"):
+        inspection.inspect(path)
+
+
 def test_a_model_beyond_this_machine_is_described_without_loading_it(tmp_path):
     tensors = [graph.Tensor(name, (1, 2_000_000_000, 2_000), "float32") for name in ("in", "out")]
     found = inspection.inspect(write(tmp_path / "m.tflite", tensors, [graph.Operator("RELU", [0], [1])], [0], [1]))
