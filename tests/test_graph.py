@@ -143,6 +143,17 @@ def test_signatures_follow_their_tensors():
     assert [entry.tensorIndex for entry in signature.inputs] == loaded.inputs
 
 
+def test_what_a_signature_names_is_not_dropped():
+    net = Net((1, 4))
+    spare = net.constant([1.0])
+    net.add("RELU", [0], (1, 4))
+    net.done()
+    net.sign("scores")
+    net.graph.signatures[0].outputs[0].tensorIndex = spare
+    net.graph.drop_unused()
+    assert net.graph.tensors[net.graph.signatures[0].outputs[0].tensorIndex].data == [1.0]
+
+
 def test_peak_activation_of_a_chain_is_its_largest_pair():
     net = Net((1, 8, 8, 1))
     wide = net.add("CONCATENATION", [0, 0, 0], (1, 8, 8, 3), axis=3)

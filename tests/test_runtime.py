@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from float_graphs import Net, noise
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekit import graph as graphs
@@ -39,6 +39,7 @@ def real_limits(tensor: TensorInfo) -> tuple[float, float]:
     return (limits.min - tensor.zero_point) * tensor.scale, (limits.max - tensor.zero_point) * tensor.scale
 
 
+@settings(deadline=None)
 @given(integer_tensors(), st.floats(0, 1))
 def test_a_value_in_range_comes_back_within_half_a_step(tensor, share):
     low, high = real_limits(tensor)
@@ -48,6 +49,7 @@ def test_a_value_in_range_comes_back_within_half_a_step(tensor, share):
     assert abs(float(back[0]) - float(value[0])) <= tensor.scale / 2 + slack
 
 
+@settings(deadline=None)
 @given(integer_tensors())
 def test_every_stored_value_comes_back_as_itself(tensor):
     limits = np.iinfo(tensor.dtype)
@@ -55,6 +57,7 @@ def test_every_stored_value_comes_back_as_itself(tensor):
     assert (tensor.quantize(tensor.dequantize(stored)) == stored).all()
 
 
+@settings(deadline=None)
 @given(integer_tensors(), st.floats(-1e6, 1e6))
 def test_values_beyond_the_range_stop_at_its_end(tensor, value):
     low, high = real_limits(tensor)
@@ -64,6 +67,7 @@ def test_values_beyond_the_range_stop_at_its_end(tensor, value):
         assert abs(back - np.clip(value, low, high)) <= tensor.scale * 0.51
 
 
+@settings(deadline=None)
 @given(integer_tensors())
 def test_zero_is_stored_exactly(tensor):
     zero = tensor.quantize(np.zeros(1, np.float32))
@@ -228,6 +232,7 @@ from pathlib import Path
 from edgekit.errors import UnsupportedModelError
 from edgekit.runtime import Runner
 
+sys.setswitchinterval(1e-6)  # the threads take turns within the shortest steps
 good, bad = (Path(name).read_bytes() for name in sys.argv[1:])
 
 def build(number):
@@ -239,7 +244,7 @@ def build(number):
     return 0
 
 with ThreadPoolExecutor(2) as pool:
-    print(sum(pool.map(build, range(40))))
+    print(sum(pool.map(build, range(200))))
 print("own line", file=sys.stderr)
 """
 
@@ -251,7 +256,7 @@ def test_native_messages_stay_off_stderr_with_two_threads(tmp_path):
     (tmp_path / "bad").write_bytes(bad.done())
     command = [sys.executable, "-c", NOISY, str(tmp_path / "good"), str(tmp_path / "bad")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout) == (0, "20\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "100\n"), done.stderr
     assert done.stderr == "own line\n"
 
 

@@ -240,8 +240,9 @@ def test_float16_errs_no_more_than_its_eleven_bits(name):
             for expected, answer in zip(answers(model, sample), answers(found, sample, delegate=delegate), strict=True):
                 assert np.abs(expected - answer).max() <= tolerance
     graph = graphs.load(found)
-    large = [tensor for tensor in graph.tensors if tensor.data is not None and tensor.elements > 1]
-    assert {tensor.dtype for tensor in large} <= {"float16", "int32"}
+    constants = [tensor for tensor in graph.tensors if tensor.data is not None]
+    assert {tensor.dtype for tensor in constants if tensor.elements > 1} <= {"float16", "int32"}
+    assert {tensor.dtype for tensor in constants if tensor.elements == 1} <= {"float32", "int32"}
 
 
 @pytest.mark.parametrize("activation", ["int8", "int16"])

@@ -68,7 +68,7 @@ geometry = {
 }
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(**geometry, delegate=st.booleans())
 def test_padding_as_same_has_it_is_fused_and_changes_no_bit(kind, size, kernel, stride, dilation, delegate):
     assume(stride == 1 or dilation == 1)  # no kernel has both
@@ -87,7 +87,7 @@ def test_padding_as_same_has_it_is_fused_and_changes_no_bit(kind, size, kernel, 
 amounts_of_any_kind = st.tuples(st.integers(0, 3), st.integers(0, 3))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(**geometry, rows=amounts_of_any_kind, columns=amounts_of_any_kind)
 def test_padding_that_same_would_not_add_is_left_alone(kind, size, kernel, stride, dilation, rows, columns):
     wanted = [same(number, kernel, stride, dilation) for number in size]
