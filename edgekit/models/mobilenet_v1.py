@@ -10,11 +10,11 @@ are our 325.4 M less 8.1 M. Its 34 M at alpha 0.25 and 192 pixels lie off the li
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgekit.errors import UsageError
 from edgekit.models import layers
+from edgekit.models.widths import Widths
 from edgekit.spec import ModelSpec, Published
 
 if TYPE_CHECKING:
@@ -58,40 +58,25 @@ PUBLISHED = {
 }
 
 
+WIDTHS = Widths(FAMILY, SOURCE, PUBLISHED, SMALLEST_ALPHA)
+
+
 def published(spec: ModelSpec) -> Published | None:
     """TF-slim's float accuracy at the spec's alpha and input size."""
-    point = PUBLISHED.get((float(spec.options["alpha"]), spec.input_size))
-    return Published(SOURCE, point.top1, point.top5) if point else None
-
-
-def _variant(name: str, alpha: float, params: int | None = None, macs: int | None = None) -> ModelSpec:
-    point = PUBLISHED.get((alpha, 224))
-    return ModelSpec(
-        name=name,
-        family=FAMILY,
-        input_size=224,
-        options={"alpha": alpha},
-        published=Published(SOURCE, point.top1, point.top5) if point else None,
-        params=params,
-        macs=macs,
-    )
+    return WIDTHS.published(float(spec.options["alpha"]), spec.input_size)
 
 
 VARIANTS = (
-    _variant("mobilenet_v1", 1.0, 4_231_976, 568_740_352),
-    _variant("mobilenet_v1_075", 0.75, 2_585_560, 325_400_448),
-    _variant("mobilenet_v1_050", 0.5, 1_331_592, 149_497_088),
-    _variant("mobilenet_v1_025", 0.25, 470_072, 41_030_272),
+    WIDTHS.variant("mobilenet_v1", 1.0, 4_231_976, 568_740_352),
+    WIDTHS.variant("mobilenet_v1_075", 0.75, 2_585_560, 325_400_448),
+    WIDTHS.variant("mobilenet_v1_050", 0.5, 1_331_592, 149_497_088),
+    WIDTHS.variant("mobilenet_v1_025", 0.25, 470_072, 41_030_272),
 )
 
 
 def parse(name: str) -> ModelSpec | None:
     """Any width: mobilenet_v1_035 is alpha 0.35, mobilenet_v1_100 is mobilenet_v1."""
-    match = re.fullmatch(rf"{FAMILY}_(\d{{3}})", name)
-    alpha = int(match[1]) / 100 if match else 0.0
-    if alpha == 1.0:
-        return VARIANTS[0]
-    return _variant(name, alpha) if alpha >= SMALLEST_ALPHA else None
+    return WIDTHS.parse(name, VARIANTS[0])
 
 
 def build(spec: ModelSpec) -> Model:

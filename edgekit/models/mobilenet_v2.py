@@ -5,11 +5,11 @@ TF-slim's page counts parameters without batch norm: its 3.47 M at alpha 1 are o
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgekit.errors import UsageError
 from edgekit.models import layers
+from edgekit.models.widths import Widths
 from edgekit.spec import ModelSpec, Published
 
 if TYPE_CHECKING:
@@ -55,40 +55,26 @@ PUBLISHED = {
 }
 
 
+SMALLEST_ALPHA = 0.01  # a name has two decimals
+WIDTHS = Widths(FAMILY, SOURCE, PUBLISHED, SMALLEST_ALPHA)
+
+
 def published(spec: ModelSpec) -> Published | None:
     """TF-slim's float accuracy at the spec's alpha and input size."""
-    point = PUBLISHED.get((float(spec.options["alpha"]), spec.input_size))
-    return Published(SOURCE, point.top1, point.top5) if point else None
-
-
-def _variant(name: str, alpha: float, params: int | None = None, macs: int | None = None) -> ModelSpec:
-    point = PUBLISHED.get((alpha, 224))
-    return ModelSpec(
-        name=name,
-        family=FAMILY,
-        input_size=224,
-        options={"alpha": alpha},
-        published=Published(SOURCE, point.top1, point.top5) if point else None,
-        params=params,
-        macs=macs,
-    )
+    return WIDTHS.published(float(spec.options["alpha"]), spec.input_size)
 
 
 VARIANTS = (
-    _variant("mobilenet_v2", 1.0, 3_504_872, 300_774_272),
-    _variant("mobilenet_v2_075", 0.75, 2_636_424, 209_069_792),
-    _variant("mobilenet_v2_050", 0.5, 1_968_680, 97_131_840),
-    _variant("mobilenet_v2_035", 0.35, 1_677_128, 59_285_808),
+    WIDTHS.variant("mobilenet_v2", 1.0, 3_504_872, 300_774_272),
+    WIDTHS.variant("mobilenet_v2_075", 0.75, 2_636_424, 209_069_792),
+    WIDTHS.variant("mobilenet_v2_050", 0.5, 1_968_680, 97_131_840),
+    WIDTHS.variant("mobilenet_v2_035", 0.35, 1_677_128, 59_285_808),
 )
 
 
 def parse(name: str) -> ModelSpec | None:
     """Any width: mobilenet_v2_140 is alpha 1.4, mobilenet_v2_100 is mobilenet_v2."""
-    match = re.fullmatch(rf"{FAMILY}_(\d{{3}})", name)
-    alpha = int(match[1]) / 100 if match else 0.0
-    if alpha == 1.0:
-        return VARIANTS[0]
-    return _variant(name, alpha) if alpha > 0 else None
+    return WIDTHS.parse(name, VARIANTS[0])
 
 
 def build(spec: ModelSpec) -> Model:

@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from edgekit.errors import FileFormatError
-from edgekit.spec import InputSpec, square
+from edgekit.spec import InputSpec, resized, square
 from edgekit.weights import deep_compression, ncnn, store, tflite
 from edgekit.weights.content import file_bytes
 from edgekit.weights.download import Progress
@@ -60,13 +60,7 @@ def pretrained(model_name: str, input_size: int | None = None) -> Pretrained | N
     row = next((row for row in ROWS if row.model == model_name), None)
     if row is None or input_size is None or input_size == row.input.height:
         return row
-    return dataclasses.replace(row, input=_resized(row.input, input_size))
-
-
-def _resized(spec: InputSpec, size: int) -> InputSpec:
-    """The same preprocessing with the same field of view at another size."""
-    shorter = round(spec.resize_shorter * size / spec.height)
-    return InputSpec(size, size, shorter, spec.channels, spec.mean, spec.std)
+    return dataclasses.replace(row, input=resized(row.input, input_size))
 
 
 def load(pretrained: Pretrained, progress: Progress | None = None) -> Weights:
