@@ -75,7 +75,7 @@ def _options(
     """Options before the verb."""
 
 
-@app.command(epilog="Example: edgekit models squeezenet_v1_1 --input-size 160")
+@app.command(epilog="\b\nExample: edgekit models squeezenet_v1_1 --input-size 160")
 def models(
     name: Annotated[str | None, typer.Argument(help="One network, layer by layer.")] = None,
     input_size: InputSize = None,
@@ -97,7 +97,7 @@ def models(
     _show({"model": spec, "layers": layers}, lambda: screens.layer_list(spec, layers), as_json)
 
 
-@app.command(epilog="Example: edgekit export squeezenet_v1_1 --recipe int8 --recipe float32 -o out")
+@app.command(epilog="\b\nExample: edgekit export squeezenet_v1_1 --recipe int8 --recipe float32 -o out")
 def export(
     names: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Names from 'edgekit models'.")],
     recipes: Annotated[
@@ -142,7 +142,7 @@ def export(
     _show([_summary(artifact) for artifact in made], lambda: screens.exported(made), as_json)
 
 
-@app.command(epilog="Example: edgekit inspect squeezenet_v1_1-224-int8.tflite --tensors")
+@app.command(epilog="\b\nExample: edgekit inspect squeezenet_v1_1-224-int8.tflite --tensors")
 def inspect(
     file: Annotated[Path, typer.Argument(metavar="FILE.tflite", help="Any .tflite, ours or not.")],
     tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor with its quantization.")] = False,
@@ -161,7 +161,7 @@ def inspect(
         raise QualityError(f"{file}: the golden vector fails here: {result.golden.detail}")
 
 
-@app.command(name="eval", epilog="Example: edgekit eval m-int8.tflite --images val --reference m-float32.tflite")
+@app.command(name="eval", epilog="\b\nExample: edgekit eval m-int8.tflite --images val --reference m-float32.tflite")
 def evaluate(
     file: Annotated[Path, typer.Argument(metavar="FILE.tflite")],
     images: Images = None,
@@ -215,7 +215,7 @@ def evaluate(
     _show(qualities, lambda: terminal.render(comparing.compare(qualities), _width()), as_json)
 
 
-@app.command(epilog="Example: edgekit bench a.tflite b.tflite --threads 2 -o results.jsonl")
+@app.command(epilog="\b\nExample: edgekit bench a.tflite b.tflite --threads 2 -o results.jsonl")
 def bench(
     files: Annotated[list[Path], typer.Argument(metavar="FILE.tflite...")],
     protocol: Annotated[str, typer.Option(help="quick or standard.")] = "quick",
@@ -249,7 +249,7 @@ def bench(
     _show(measured, lambda: terminal.render(comparing.compare(measured), _width()), as_json)
 
 
-@app.command(epilog="Example: edgekit compare results.jsonl --html report.html")
+@app.command(epilog="\b\nExample: edgekit compare results.jsonl --html report.html")
 def compare(
     results: Annotated[list[Path], typer.Argument(metavar="RESULTS.jsonl...")],
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the table as Markdown.")] = None,
@@ -277,7 +277,7 @@ def compare(
     _show(comparison, lambda: terminal.render(comparison, _width()), as_json)
 
 
-@app.command(epilog="Example: edgekit doctor")
+@app.command(epilog="\b\nExample: edgekit doctor")
 def doctor(as_json: Json = False) -> None:
     """Show what this machine can do and how to get what is missing."""
     from edgekit import doctor as doctors
