@@ -63,8 +63,7 @@ def set_up(root: Path) -> None:
         return
     made = subprocess.run(["bash", str(SCRIPTS / "setup.sh"), str(root)], capture_output=True, text=True, check=False)
     if made.returncode:
-        last = (made.stderr.strip().splitlines() or ["no message"])[-1]
-        raise MissingError(f"cannot set up the emulated Arm root in {root}: {last}")
+        raise MissingError(f"cannot set up the emulated Arm root in {root}: {_last_line(made.stderr)}")
 
 
 def count(root: Path, model: Path, core: str) -> Count:
@@ -74,10 +73,13 @@ def count(root: Path, model: Path, core: str) -> Count:
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     numbers = re.search(r"mark 1 insns (\d+) simd (\d+) dot (\d+)", run.stdout)
     if numbers is None:
-        last = (run.stderr.strip().splitlines() or ["no message"])[-1]
-        raise MissingError(f"no count for {model} on {core}: {last}")
+        raise MissingError(f"no count for {model} on {core}: {_last_line(run.stderr)}")
     instructions, simd, dot = map(int, numbers.groups())
     return Count(found.name, found.sha256, core, instructions, simd, dot)
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no message"])[-1]
 
 
 def _store(counts: list[Count]) -> None:

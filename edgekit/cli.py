@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgekit import __version__
-from edgekit.errors import EdgekitError, OutputError
+from edgekit.errors import DataError, EdgekitError, OutputError, QualityError, UsageError
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
@@ -153,7 +153,6 @@ def inspect(
 
     finish = inspection.start(file)
     from edgekit import screens  # while the other process works
-    from edgekit.errors import QualityError
 
     result = finish()
     _show(result, lambda: screens.inspected(result, tensors), as_json)
@@ -307,8 +306,7 @@ def _show(result: object, screen: Callable[[], Any], as_json: bool) -> None:
 def _console() -> Any:
     from rich.console import Console
 
-    console = Console(markup=False, emoji=False)  # a file's or a tensor's name is no markup
-    return console if console.is_terminal else Console(markup=False, emoji=False, width=_width())
+    return Console(markup=False, emoji=False, width=_width())  # a file's or a tensor's name is no markup
 
 
 def _bar_console() -> Any:
@@ -360,8 +358,6 @@ def _recipes(names: Sequence[str]) -> list[Recipe]:
 
 def _settings(pairs: Sequence[str]) -> dict[str, bool | int | float | str]:
     """KEY=VALUE arguments; numbers and truth values are recognised."""
-    from edgekit.errors import UsageError
-
     settings: dict[str, bool | int | float | str] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
@@ -381,8 +377,6 @@ def _value(text: str) -> bool | int | float | str:
 
 
 def _read_labels(path: Path | None) -> tuple[str, ...]:
-    from edgekit.errors import DataError
-
     if path is None:
         return ()
     try:
@@ -411,8 +405,6 @@ def _unseen(paths: list[Path], subjects: Sequence[Subject]) -> list[Path]:
         left_out = len(paths) - len(unseen)
         print(f"{left_out} of {len(paths)} images set the activation ranges and are left out", file=sys.stderr)
     if not unseen:
-        from edgekit.errors import DataError
-
         raise DataError("every image was used for calibration; give others, or --include-calibration")
     return unseen
 

@@ -136,8 +136,11 @@ def export(
         raise DataError(f"the recipe {recipe.name} needs calibration images; give a folder with --calibration")
     inputs = samples.inputs if samples else ()
     model = quantizer.quantize(trained.tflite, recipe, inputs, lambda done, of: progress("quantize", done, of))
-    card = _card(trained, recipe, model, samples.record if samples and recipe.needs_calibration else None)
-    model = _with_metadata(model, card, bool(trained.labels))
+    parsed = graph.load(model)
+    calibration = samples.record if samples and recipe.needs_calibration else None
+    card = _card(trained, recipe, head.output_kind(parsed), calibration)
+    parsed.metadata[tflite_metadata.KEY] = _metadata(card, bool(trained.labels))
+    model = graph.dump(parsed)
     miniature = samples.miniature if samples else golden.noise()
     path = folder / f"{trained.spec.name}-{trained.spec.input_size}-{recipe.name}.tflite"
     output = isolate.call(path.name, _CHECK_SECONDS, golden.answer, model, card.input, miniature)
@@ -187,7 +190,7 @@ def _short(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name if firsts.count(first) > 1 else first for name, first in zip(names, firsts, strict=True))
 
 
-def _card(trained: Trained, recipe: Recipe, model: bytes, calibration: Calibration | None) -> Card:
+def _card(trained: Trained, recipe: Recipe, output: str, calibration: Calibration | None) -> Card:
     return Card(
         model=trained.spec.name,
         family=trained.spec.family,
@@ -198,18 +201,14 @@ def _card(trained: Trained, recipe: Recipe, model: bytes, calibration: Calibrati
         options=trained.spec.options,
         calibration=calibration,
         tools={"edgekit": __version__} | {name: importlib.metadata.version(name) for name in _TOOLS},
-        output=head.output_kind(graph.load(model)),
+        output=output,
     )
 
 
 _TOOLS = ("ai-edge-litert", "keras", "numpy", "tensorflow")
 
 
-def _with_metadata(model: bytes, card: Card, with_labels: bool) -> bytes:
+def _metadata(card: Card, with_labels: bool) -> bytes:
     ends = np.array([[[0, 0, 0]], [[255, 255, 255]]], np.uint8)
     reached = images.normalise(ends, card.input)
-    parsed = graph.load(model)
-    parsed.metadata[tflite_metadata.KEY] = tflite_metadata.classifier_metadata(
-        card, float(reached.min()), float(reached.max()), with_labels
-    )
-    return graph.dump(parsed)
+    return tflite_metadata.classifier_metadata(card, float(reached.min()), float(reached.max()), with_labels)

@@ -48,8 +48,7 @@ def enlarge(miniature: Array, spec: InputSpec) -> Array:
 
 def answer(model: bytes, spec: InputSpec, miniature: Array) -> bytes:
     """The output tensor's bytes for a miniature."""
-    runner = Runner(model)
-    return runner.run(Preprocessor(spec, runner.input)(enlarge(miniature, spec))).tobytes()
+    return _run(Runner(model), spec, miniature).tobytes()
 
 
 def check(model: bytes, spec: InputSpec, golden: Golden) -> Verdict:
@@ -61,10 +60,9 @@ def check(model: bytes, spec: InputSpec, golden: Golden) -> Verdict:
     size_bytes = runner.output.dtype.itemsize * math.prod(runner.output.shape)
     if len(golden.pixels) != GOLDEN_SIZE**2 * 3 or len(golden.output) != size_bytes:
         raise FileFormatError("the golden input or output has another size than the model's; export it again")
-    miniature = np.frombuffer(golden.pixels, np.uint8)
+    miniature = np.frombuffer(golden.pixels, np.uint8).reshape(GOLDEN_SIZE, GOLDEN_SIZE, 3)
     expected = np.frombuffer(golden.output, runner.output.dtype)
-    pixels = enlarge(miniature.reshape(GOLDEN_SIZE, GOLDEN_SIZE, 3), spec)
-    found = runner.run(Preprocessor(spec, runner.input)(pixels)).reshape(-1)
+    found = _run(runner, spec, miniature).reshape(-1)
     difference = np.abs(found.astype(np.float64) - expected.astype(np.float64))
     largest, exact = float(difference.max()), bool((found == expected).all())
     if found.dtype.kind == "f":
@@ -73,3 +71,7 @@ def check(model: bytes, spec: InputSpec, golden: Golden) -> Verdict:
     changed = int((found != expected).sum())
     detail = "bit-exact" if exact else f"{changed} of {expected.size} values differ, by {largest:.0f} steps at most"
     return Verdict(largest <= 1, exact, largest, detail)
+
+
+def _run(runner: Runner, spec: InputSpec, miniature: Array) -> Array:
+    return runner.run(Preprocessor(spec, runner.input)(enlarge(miniature, spec)))

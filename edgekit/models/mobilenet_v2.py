@@ -53,8 +53,6 @@ PUBLISHED = {
     (0.35, 128): Point(20, 1.66, 50.8, 75.0),
     (0.35, 96): Point(11, 1.66, 45.5, 70.4),
 }
-
-
 SMALLEST_ALPHA = 0.01  # a name has two decimals
 WIDTHS = Widths(FAMILY, SOURCE, PUBLISHED, SMALLEST_ALPHA)
 
