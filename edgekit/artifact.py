@@ -20,6 +20,7 @@ from typing import BinaryIO
 import msgspec
 
 from edgekit.errors import FileFormatError, OutputError
+from edgekit.fidelity import Audit
 from edgekit.recipe import Recipe
 from edgekit.spec import InputSpec
 
@@ -50,7 +51,10 @@ class Calibration(msgspec.Struct, frozen=True):
 
 
 class Card(msgspec.Struct, frozen=True):
-    """What a reader must know to use the file and to trust it."""
+    """What a reader must know to use the file and to trust it.
+
+    `audit` holds an integer model against its float form, on images that did not calibrate it.
+    """
 
     model: str
     family: str
@@ -62,6 +66,7 @@ class Card(msgspec.Struct, frozen=True):
     calibration: Calibration | None = None
     tools: dict[str, str] = {}
     output: str = "probabilities"
+    audit: Audit | None = None
     schema: int = CARD_SCHEMA
 
 

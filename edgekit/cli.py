@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,12 +15,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgekit import __version__
-from edgekit.errors import DataError, EdgekitError, OutputError, QualityError, UsageError
+from edgekit.errors import DataError, EdgekitError, FileFormatError, OutputError, QualityError, UsageError
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
     from edgekit.evaluate import Subject
+    from edgekit.export import Samples, Trained
+    from edgekit.fidelity import Audit, Histogram
+    from edgekit.foreign import Preprocessing
     from edgekit.recipe import Recipe
+    from edgekit.spec import InputSpec, ModelSpec
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 a bug, 2 arguments, 3 unreadable file, 4 unknown name, 5 weights do not fit, 6 images or "
@@ -27,6 +32,7 @@ EXIT_CODES = (
     "the limit, 130 Ctrl-C."
 )
 _TRIAL_S = 120.0
+_AUDIT_S = 1800.0
 app = typer.Typer(
     name="edgekit",
     help="Small vision networks as int8 TFLite models that can be trusted, measured where they run.",
@@ -99,7 +105,9 @@ def models(
 
 @app.command(epilog="\b\nExample: edgekit export squeezenet_v1_1 --recipe int8 --recipe float32 -o out")
 def export(
-    names: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Names from 'edgekit models'.")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="Names from 'edgekit models', or float .tflite files.")
+    ],
     recipes: Annotated[
         list[str], typer.Option("--recipe", "-r", metavar="RECIPE", help="See edgekit/recipe.py; may be repeated.")
     ] = ["int8"],  # noqa: B006
@@ -116,41 +124,93 @@ def export(
     ] = 100,
     labels: Annotated[Path | None, typer.Option(metavar="FILE", help="Class names, one a line.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the files go.")] = Path(),
+    channels: Annotated[str, typer.Option(help="RGB or BGR, for files without a card.")] = "RGB",
+    mean: Annotated[str | None, typer.Option(help="On 0..255, one value or three, for files without a card.")] = None,
+    std: Annotated[str | None, typer.Option(help="As --mean.")] = None,
+    least_agreement: Annotated[
+        float,
+        typer.Option(min=0, max=100, metavar="PERCENT", help="Refuse a model that agrees less with its float form."),
+    ] = 80.0,
+    allow_degraded: Annotated[bool, typer.Option("--allow-degraded", help="Write it all the same.")] = False,
+    target_agreement: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=100, metavar="PERCENT", help="Keep as many operators in int16 or float as this agreement takes."
+        ),
+    ] = None,
+    time_budget: Annotated[
+        float | None, typer.Option(min=1, metavar="RATIO", help="For --target-agreement: how much slower it may get.")
+    ] = None,
+    explain: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Draw every layer's range and error, as a page of pictures.")
+    ] = None,
     input_size: InputSize = None,
     classes: Classes = None,
     settings: Settings = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
-    """Turn networks into .tflite files: build, load weights, convert, quantize, check, write."""
+    """Turn networks, or any float .tflite, into .tflite files: load, convert, quantize, check, write."""
     from edgekit import export as exports
-    from edgekit import screens
+    from edgekit import foreign, screens
 
-    chosen = _recipes(recipes)
-    specs = [exports.find_model(name, classes, input_size, _settings(settings)) for name in names]
+    chosen, said = _recipes(recipes), foreign.Preprocessing(channels, mean, std)
+    of_networks = {"--weights": weights, "--input-size": input_size, "--classes": classes, "--set": settings}
+    _check_options(names, [option for option, value in of_networks.items() if value not in (None, [])], said)
+    sources = _distinct([_source(name, input_size, classes, settings) for name in names])
     given = _read_labels(labels)
+    calibrated = any(recipe.needs_calibration for recipe in chosen)
+    _check_images(calibration if calibrated else None)
     made: list[Artifact] = []
-    with _bars() as bars:
-        for spec in specs:
-            progress = bars(spec.name)
-            trained = exports.prepare(spec, weights, given, progress)
-            samples = None
-            if any(recipe.needs_calibration for recipe in chosen):
-                folder = calibration or _sample_images(bars)
-                samples = exports.load_samples(folder, trained.input, calibration_images, progress)
-                _warn_skipped(samples.skipped)
-            made += [exports.export(trained, recipe, output, samples, progress) for recipe in chosen]
-    _show([_summary(artifact) for artifact in made], lambda: screens.exported(made), as_json)
+    try:
+        with _bars() as bars:
+            for name, source in zip(names, sources, strict=True):
+                progress = bars(name)
+                if isinstance(source, Path):
+                    trained = exports.from_tflite(source, said, given, progress)
+                else:
+                    trained = exports.prepare(source, weights, given, progress)
+                _warn(trained.warnings)
+                folder = (calibration or _sample_images(bars)) if calibrated else None
+                samples = _samples(folder, trained, calibration_images, progress)
+                limit = 0.0 if allow_degraded else least_agreement / 100
+                draw = _explainer(explain, progress) if explain else None
+                for recipe in chosen:
+                    suited = _mixed(trained, recipe, samples, target_agreement, time_budget, progress)
+                    made.append(exports.export(trained, suited, output, samples, progress, limit, draw))
+    finally:  # what was written before an error stays there, so it is shown
+        if made:
+            _show([_summary(artifact) for artifact in made], lambda: screens.exported(made), as_json)
 
 
 @app.command(epilog="\b\nExample: edgekit inspect squeezenet_v1_1-224-int8.tflite --tensors")
 def inspect(
     file: Annotated[Path, typer.Argument(metavar="FILE.tflite", help="Any .tflite, ours or not.")],
     tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor with its quantization.")] = False,
+    errors: Annotated[
+        Path | None,
+        typer.Option(metavar="FLOAT.tflite", help="Show the noise of every layer against this float model."),
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="For --errors; the sample images if not given.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="For --errors: how many images, evenly spaced.")] = 100,
+    node_data: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="For --errors: write node data for Model Explorer.")
+    ] = None,
+    channels: Annotated[str, typer.Option(help="For --errors, as in eval: where neither file has a card.")] = "RGB",
+    mean: Annotated[str | None, typer.Option(help="As --channels.")] = None,
+    std: Annotated[str | None, typer.Option(help="As --channels.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what a .tflite is made of, what XNNPACK takes of it, its card, and check its golden vector."""
+    """Show what a .tflite is made of and check its golden vector, or compare it with its float form layer by layer."""
     from edgekit import inspection
 
+    if errors is not None:
+        from edgekit import foreign
+
+        found = _audit(file, errors, images, count, foreign.Preprocessing(channels, mean, std))
+        _show_audit(found, file, errors, node_data, as_json)
+        return
+    if images or node_data:
+        raise UsageError("--images and --node-data belong to --errors FLOAT.tflite; give the float model as well")
     finish = inspection.start(file)
     from edgekit import screens  # while the other process works
 
@@ -158,6 +218,78 @@ def inspect(
     _show(result, lambda: screens.inspected(result, tensors), as_json)
     if result.golden is not None and not result.golden.passed:
         raise QualityError(f"{file}: the golden vector fails here: {result.golden.detail}")
+
+
+def _audit(file: Path, reference: Path, folder: Path | None, count: int, said: Preprocessing) -> Audit:
+    """Holds a quantized file against its float form, in a child process: a damaged file may crash the runtime."""
+    from edgekit import artifact as artifacts
+    from edgekit import audit as audits
+    from edgekit import bench, isolate
+    from edgekit import images as pictures
+    from edgekit.evaluate import Subject
+
+    read = [artifacts.read(path) for path in (reference, file)]
+    for artifact in read:
+        isolate.call(str(artifact.path), _TRIAL_S, bench.cold_start, artifact)
+    specs = _input_specs(read, said)
+    models = [artifacts.read_model(artifact.path) for artifact in read]
+    with _bars() as bars:
+        subjects = [Subject(*pair) for pair in zip(read, specs, strict=True)]
+        unseen = _unseen(pictures.list_images(folder or _sample_images(bars)), subjects)
+        paths, samples = _decoded(pictures.evenly_spaced(unseen, count), specs, bars(file.name))
+        others = None if specs[0] == specs[1] else samples[1]
+        truths = _truths(paths, read[0])
+        bars("layer by layer")
+        given = (samples[0], None, others, None, truths)
+        try:
+            return isolate.call(str(file), _AUDIT_S, audits.audit, models[0], models[1], *given)
+        except RuntimeError as error:  # whatever a damaged file leads to
+            raise FileFormatError(f"{file} cannot be held against {reference} ({error}); one is damaged") from error
+
+
+def _input_specs(pair: Sequence[Artifact], said: Preprocessing) -> list[InputSpec]:
+    """How each file's input is made; one without a card eats what the other does, unless the user says how."""
+    from edgekit import foreign
+
+    cards = [artifact.card for artifact in pair if artifact.card]
+    if said.mean is not None:
+        return [foreign.input_spec(artifact, said) for artifact in pair]
+    shared = cards[0].input if cards else foreign.input_spec(pair[-1], said)
+    return [artifact.card.input if artifact.card else shared for artifact in pair]
+
+
+def _decoded(
+    paths: Sequence[Path], specs: Sequence[InputSpec], progress: Callable[[str, int, int], None]
+) -> tuple[list[Path], list[list[Any]]]:
+    """The images that can be read, and for each spec the inputs that it makes of them."""
+    from edgekit import images
+
+    def decode(content: bytes) -> list[Any]:
+        made = {spec: images.normalise(images.crop(content, spec), spec) for spec in specs}
+        return [made[spec] for spec in specs]
+
+    results = list(images.for_each(paths, decode, workers=2, progress=lambda *done: progress("decode", *done)))
+    _warn_skipped([f"{path.name}: {item.reason}" for path, item in results if isinstance(item, images.Unreadable)])
+    good = [(path, item) for path, item in results if not isinstance(item, images.Unreadable)]
+    return [path for path, _ in good], [[item[number] for _, item in good] for number in range(len(specs))]
+
+
+def _truths(paths: Sequence[Path], artifact: Artifact) -> list[int | None]:
+    """The images' classes as far as their names tell; an audit does without."""
+    from edgekit import dataset, foreign
+
+    try:
+        return dataset.truths(paths, foreign.class_names(artifact))
+    except DataError:
+        return [None] * len(paths)
+
+
+def _show_audit(found: Audit, file: Path, reference: Path, node_data: Path | None, as_json: bool) -> None:
+    from edgekit import model_explorer, screens
+
+    if node_data is not None:
+        _write_text(node_data, model_explorer.to_json(found))
+    _show(found, lambda: screens.audited(found, str(file), str(reference)), as_json)
 
 
 @app.command(name="eval", epilog="\b\nExample: edgekit eval m-int8.tflite --images val --reference m-float32.tflite")
@@ -356,6 +488,104 @@ def _recipes(names: Sequence[str]) -> list[Recipe]:
     return [recipe.find(name) for text in names for name in text.split(",")]
 
 
+def _check_options(names: Sequence[str], of_networks: Sequence[str], said: Preprocessing) -> None:
+    """Refuses what would have no effect: options of networks beside a .tflite, and of files without one."""
+    from edgekit import export as exports
+    from edgekit import foreign
+
+    files = [name for name in names if exports.is_file_name(name)]
+    if files and of_networks:
+        raise UsageError(f"{', '.join(of_networks)} would change a network, but {files[0]} is taken as it is")
+    if not files and said != foreign.Preprocessing():
+        raise UsageError("--channels, --mean and --std are for .tflite files without a card; none is given")
+
+
+def _source(name: str, input_size: int | None, classes: int | None, settings: Sequence[str]) -> Path | ModelSpec:
+    """What is to be exported: a .tflite, or a network by its name."""
+    from edgekit import export as exports
+
+    if exports.is_file_name(name):
+        return Path(name)
+    if Path(name).is_file():
+        raise FileFormatError(
+            f"{name} is no .tflite; give weights with --weights and their network's name, or convert the model first"
+        )
+    return exports.find_model(name, classes, input_size, _settings(settings))
+
+
+def _distinct(sources: list[Path | ModelSpec]) -> list[Path | ModelSpec]:
+    """The same, once it is known that no two of them would be written to one file."""
+    from edgekit import export as exports
+
+    for stem, count in Counter(map(exports.stem, sources)).items():
+        if count > 1:
+            raise UsageError(f"{count} of the models would be written as {stem}-...; export them into folders apart")
+    return sources
+
+
+def _check_images(folder: Path | None) -> None:
+    """Refuses a folder without images before a network is built for minutes."""
+    from edgekit import images
+
+    if folder is not None:
+        images.list_images(folder)
+
+
+def _samples(
+    folder: Path | None, trained: Trained, count: int, progress: Callable[[str, int, int], None]
+) -> Samples | None:
+    """The calibration images, decoded; says on stderr what is wrong with them."""
+    from edgekit import export as exports
+
+    if folder is None:
+        return None
+    samples = exports.load_samples(folder, trained.input, count, progress)
+    _warn_skipped(samples.skipped)
+    _warn(samples.warnings)
+    if not samples.unseen:
+        print(f"no image of {folder} is left to judge on; the audit takes those that calibrate", file=sys.stderr)
+    return samples
+
+
+def _mixed(
+    trained: Trained,
+    recipe: Recipe,
+    samples: Samples | None,
+    percent: float | None,
+    budget: float | None,
+    progress: Callable[[str, int, int], None],
+) -> Recipe:
+    """The recipe, with what has to stay in higher precision for a target agreement; says on stderr what that costs."""
+    if percent is None and budget is not None:
+        raise UsageError("--time-budget limits what --target-agreement may cost; give that as well")
+    if percent is None or samples is None or recipe.activations != "int8":
+        return recipe
+    from edgekit import screens
+    from edgekit.quantize import mixed
+
+    target = mixed.Target(agreement=percent / 100)
+    found = mixed.search(
+        trained.tflite, recipe, samples.inputs, target=target, budget=budget, spec=trained.input, progress=progress
+    )
+    for line in screens.kept(found):
+        print(line, file=sys.stderr)
+    return found.recipe
+
+
+def _explainer(
+    folder: Path, progress: Callable[[str, int, int], None]
+) -> Callable[[str, Audit, dict[str, Histogram]], None]:
+    """What draws an audit as a page of pictures in a folder of its own."""
+    from edgekit.report import layers
+
+    def draw(title: str, found: Audit, histograms: dict[str, Histogram]) -> None:
+        progress("draw", 0, 1)
+        page = layers.explain(found, histograms, folder / title, title)
+        print(f"{title}: see {page}", file=sys.stderr)
+
+    return draw
+
+
 def _settings(pairs: Sequence[str]) -> dict[str, bool | int | float | str]:
     """KEY=VALUE arguments; numbers and truth values are recognised."""
     settings: dict[str, bool | int | float | str] = {}
@@ -414,11 +644,24 @@ def _warn_skipped(skipped: Sequence[str]) -> None:
         print(f"{len(skipped)} unreadable images were skipped: {'; '.join(skipped)}", file=sys.stderr)
 
 
+def _warn(lines: Sequence[str]) -> None:
+    for line in lines:
+        print(f"warning: {line}", file=sys.stderr)
+
+
 def _summary(artifact: Artifact) -> dict[str, object]:
+    """An exported file for machines; says on stderr which of its operators stay float."""
+    from edgekit import export as exports
+
+    left = exports.float_operators(artifact)
+    if left:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(left).items())
+        _warn([f"{artifact.path}: without an integer kernel and so left in float: {kinds}"])
     return {
         "path": str(artifact.path),
         "sha256": artifact.sha256,
         "size_bytes": artifact.size_bytes,
+        "float_operators": left,
         "card": artifact.card,
     }
 

@@ -5,6 +5,8 @@ The schema is the one that ships with LiteRT; nothing is executed here.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import functools
 import importlib
 import math
@@ -123,6 +125,26 @@ class Graph:
         self.tensors.append(tensor)
         return len(self.tensors) - 1
 
+    def copy(self) -> Graph:
+        """A graph that can be edited without changing this one; the constants themselves are shared."""
+        return dataclasses.replace(
+            self,
+            tensors=[dataclasses.replace(tensor) for tensor in self.tensors],
+            operators=[
+                dataclasses.replace(
+                    operator,
+                    inputs=list(operator.inputs),
+                    outputs=list(operator.outputs),
+                    options=copy.copy(operator.options),
+                )
+                for operator in self.operators
+            ],
+            inputs=list(self.inputs),
+            outputs=list(self.outputs),
+            metadata=dict(self.metadata),
+            signatures=copy.deepcopy(self.signatures),
+        )
+
     def rename_in_signatures(self, old: int, new: int) -> None:
         """Lets the signatures name tensor `new` where they named `old`."""
         for entry in self._signature_entries():
@@ -133,8 +155,8 @@ class Graph:
         lists = [part for signature in self.signatures for part in (signature.inputs, signature.outputs)]
         return [entry for entries in lists for entry in entries or []]
 
-    def drop_unused(self) -> None:
-        """Removes the tensors that nothing reads or writes, and renumbers the rest."""
+    def drop_unused(self) -> dict[int, int]:
+        """Removes the tensors that nothing reads or writes, and renumbers the rest; returns new numbers by old."""
         used = {*self.inputs, *self.outputs, *(entry.tensorIndex for entry in self._signature_entries())}
         for operator in self.operators:
             used |= {*operator.activations, *operator.outputs}
@@ -148,6 +170,7 @@ class Graph:
             operator.outputs = [number[index] for index in operator.outputs]
         for entry in self._signature_entries():
             entry.tensorIndex = number[entry.tensorIndex]
+        return number
 
     def macs(self, operator: Operator) -> int:
         """Multiply-accumulates of one inference: convolutions and dense layers only, as the papers count them."""
@@ -194,11 +217,9 @@ def load(content: bytes) -> Graph:
 
 def dump(graph: Graph) -> bytes:
     """The bytes of a .tflite file; the inverse of `load` for files with one subgraph."""
-    import flatbuffers
-
     if graph.subgraphs != 1:
         raise FileFormatError(f"the model has {graph.subgraphs} subgraphs; only models with one can be rewritten")
-    builder = flatbuffers.Builder(graph.weight_bytes() + (1 << 16))
+    builder = _builder()(graph.weight_bytes() + (1 << 16))
     builder.Finish(_model(graph).Pack(builder), b"TFL3")
     return bytes(builder.Output())
 
@@ -209,6 +230,25 @@ def _schema() -> Any:
         return importlib.import_module("ai_edge_litert.schema_py_generated")
     except ModuleNotFoundError:
         raise MissingError("reading a .tflite file's structure needs LiteRT; run: pip install ai-edge-litert") from None
+
+
+@functools.cache
+def _builder() -> Any:
+    """A flatbuffer builder that writes equal arrays once: a kernel per channel has a zero point for each, all 0."""
+    import flatbuffers
+
+    class SharingBuilder(flatbuffers.Builder):  # type: ignore[misc]
+        def __init__(self, size: int) -> None:
+            super().__init__(size)
+            self.written: dict[tuple[str, bytes], int] = {}
+
+        def CreateNumpyVector(self, x: Array) -> int:  # noqa: N802
+            key = x.dtype.str, x.tobytes()
+            if key not in self.written:
+                self.written[key] = super().CreateNumpyVector(x)
+            return self.written[key]
+
+    return SharingBuilder
 
 
 @functools.cache

@@ -60,13 +60,15 @@ def crop(content: bytes, spec: InputSpec) -> Array:
 
     Transparency and orientation tags are left out of account, as they were where accuracies were published.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(content)) as image:
             return np.asarray(_resized_crop(_as_rgb(image), spec))
     except FileFormatError:
         raise
+    except UnidentifiedImageError:
+        raise FileFormatError("no image of a known format") from None
     except Exception as error:  # Pillow's decoders raise many kinds
         raise FileFormatError(f"{type(error).__name__}: {error}") from None
 

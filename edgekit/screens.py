@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -11,13 +11,19 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from edgekit.compare import wilson
+from edgekit.fidelity import LARGEST_DB, short_names
+
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact, Card
     from edgekit.doctor import Finding
+    from edgekit.fidelity import Audit, Hits
     from edgekit.inspection import Inspection, OperatorRow, TensorRow
+    from edgekit.quantize.mixed import Mixed
     from edgekit.spec import LayerCount, ModelSpec
 
 _WIDEST_NAME = 48
+_STORED = ("clipped", "scale", "zero point")
 
 
 def table(title: str, *columns: str, left: int = 1) -> Table:
@@ -61,14 +67,44 @@ def layer_list(spec: ModelSpec, layers: Sequence[LayerCount]) -> RenderableType:
 
 
 def exported(artifacts: Iterable[Artifact]) -> Table:
-    """What an export has written."""
-    made = table("Written", "file", "recipe", "bytes", "output", "calibration", left=2)
+    """What an export has written, and how the audits went."""
+    columns = ("bytes", "output", "calibration", "agrees with float", "KL, nats", "noisiest layer")
+    made = table("Written", "file", "recipe", *columns, left=2)
     for artifact in artifacts:
         card = artifact.card
         assert card is not None
         images = f"{len(card.calibration.image_ids)} images" if card.calibration else "none needed"
-        made.add_row(str(artifact.path), card.recipe.name, _thousands(artifact.size_bytes), card.output, images)
+        size, *proof = _thousands(artifact.size_bytes), *_proof(card.audit)
+        made.add_row(str(artifact.path), card.recipe.name, size, card.output, images, *proof)
     return made
+
+
+def _proof(audit: Audit | None) -> tuple[str, str, str]:
+    """Agreement, divergence and the noisiest layer, as an audit found them; empty where there was none."""
+    if audit is None:
+        return "", "", ""
+    return _share(audit.agreement), f"{audit.kl_nats:.4f}", _noisiest(audit)
+
+
+def _noisiest(audit: Audit) -> str:
+    if not audit.worst:
+        return "none"
+    names = dict(zip(audit.names, short_names(audit.names), strict=True))
+    found = {layer.name: layer for layer in audit.layers}
+    return f"{names[audit.worst[0]]}, {_decibels(found[audit.worst[0]].own_sqnr_db)} dB"
+
+
+def kept(mixed: Mixed) -> Iterable[str]:
+    """What a search for mixed precision kept, and what each costs."""
+    if not mixed.steps:
+        yield f"{mixed.before.agreement:.1%} of {mixed.held_out} held-out images agree already; nothing is kept"
+        return
+    for step in mixed.steps:
+        what = f"{step.found.candidate.kind} {step.found.candidate.name} stays in {step.found.candidate.form}"
+        cost = f"{step.added_bytes:+,} bytes, {step.time_ratio:.2f} x the time so far"
+        yield f"{what}: {step.gain_nats:.4f} nats gained, {cost}"
+    scores = f"{mixed.before.agreement:.1%} to {mixed.after.agreement:.1%}"
+    yield f"agreement on {mixed.held_out} held-out images: {scores}"
 
 
 def inspected(result: Inspection, every_tensor: bool) -> RenderableType:
@@ -77,6 +113,24 @@ def inspected(result: Inspection, every_tensor: bool) -> RenderableType:
     if every_tensor:
         parts.append(_tensors(result.tensors))
     return Group(*parts)
+
+
+def audited(result: Audit, quantized: str, reference: str) -> RenderableType:
+    """A quantized model held against its float form, the worst layers first."""
+    names = dict(
+        zip((layer.name for layer in result.layers), short_names([x.name for x in result.layers]), strict=True)
+    )
+    summary = _named_values(f"{quantized} against {reference}", _audit_rows(result))
+    made = table(
+        "Layers, most noise of their own first", "#", "layer", "kind", "own, dB", "in all, dB", *_STORED, left=3
+    )
+    for layer in result.ranked:
+        clipped = _clipped(layer.clipped)
+        scale = "" if layer.scale is None else f"{layer.scale:.4g}"
+        zero_point = "" if layer.zero_point is None else str(layer.zero_point)
+        noise = (_decibels(layer.own_sqnr_db), _decibels(layer.sqnr_db))
+        made.add_row(str(layer.index), names[layer.name], layer.kind, *noise, clipped, scale, zero_point)
+    return Group(summary, made, *(Text(note) for note in _audit_notes(result, names)))
 
 
 def findings(found: Iterable[Finding]) -> Table:
@@ -89,10 +143,14 @@ def findings(found: Iterable[Finding]) -> Table:
 
 
 def _summary(result: Inspection) -> Table:
-    made = Table(title=result.path, title_justify="left", box=None, show_header=False, pad_edge=False)
+    return _named_values(result.path, _summary_rows(result))
+
+
+def _named_values(title: str, rows: Iterable[tuple[str, RenderableType]]) -> Table:
+    made = Table(title=title, title_justify="left", box=None, show_header=False, pad_edge=False)
     made.add_column(style="bold")
     made.add_column(overflow="fold")
-    for name, value in _summary_rows(result):
+    for name, value in rows:
         made.add_row(name, value)
     return made
 
@@ -150,6 +208,9 @@ def _card_rows(card: Card | None, labels: int) -> Iterable[tuple[str, str]]:
     yield "weights", card.weights.source
     if card.calibration:
         yield "calibration", f"{len(card.calibration.image_ids)} images of {card.calibration.source}"
+    if card.audit:
+        agrees, divergence, noisiest = _proof(card.audit)
+        yield "audit", f"agrees with float on {agrees}, KL {divergence} nats, noisiest layer {noisiest}"
     yield "tools", ", ".join(f"{name} {version}" for name, version in card.tools.items())
 
 
@@ -175,6 +236,49 @@ def _tensors(rows: Sequence[TensorRow]) -> Table:
             str(row.index), name, row.dtype, shape, _thousands(row.size_bytes), str(row.scales or ""), scale, zero_point
         )
     return made
+
+
+def _audit_rows(result: Audit) -> Iterable[tuple[str, str]]:
+    by_name = "all by name" if result.named == result.matched else f"{result.named} by name, the others by kernel"
+    yield "layers", f"{result.matched} of {result.operators} quantized operators found in the float model, {by_name}"
+    yield "noise", f"signal to noise in dB on {result.samples} images, a layer's own on {result.own_samples} of them"
+    yield "agreement", f"{_share(result.agreement)}; mean KL(float || quantized) {result.kl_nats:.4g} nats"
+    if result.top1 is not None and result.float_top1 is not None:
+        yield "top-1", f"{_share(result.top1)}; float {_share(result.float_top1)}"
+    yield "activations", ", ".join(f"{count} {dtype}" for dtype, count in result.activations.items())
+    counts = (result.quantizes, result.dequantizes, result.transposes)
+    yield "conversions", "{} QUANTIZE, {} DEQUANTIZE, {} TRANSPOSE".format(*counts)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(result.islands).items())
+    yield "float islands", kinds or "none"
+    if result.macs_delegated is not None:
+        yield "delegate", f"takes {result.macs_delegated:.1%} of the MACs"
+
+
+def _audit_notes(result: Audit, names: Mapping[str, str]) -> Iterable[str]:
+    found = {layer.name: layer for layer in result.layers}
+    worst = ", ".join(f"{names[name]} ({_decibels(found[name].own_sqnr_db)} dB)" for name in result.worst)
+    yield f"Most noise of their own: {worst}." if worst else "No layer adds any noise of its own."
+    for layer in result.layers:
+        if layer.expected_scale is not None:
+            yield (
+                f"{names[layer.name]} has the scale {layer.scale:.4g}, but the biases of all that read it were made "
+                f"for {layer.expected_scale:.4g}: its scale is wrong."
+            )
+
+
+def _decibels(value: float | None) -> str:
+    if value is None:
+        return "?"
+    return "exact" if value >= LARGEST_DB else f"{value:.1f}"
+
+
+def _clipped(share: float) -> str:
+    return "" if not share else "< 0.001 %" if share < 1e-5 else f"{100 * share:.3f} %"
+
+
+def _share(found: Hits) -> str:
+    low, high = wilson(found.hits, found.of)
+    return f"{found.hits / found.of:.1%} of {found.of} ({low:.1%} to {high:.1%})"
 
 
 def _thousands(value: int | None) -> str:

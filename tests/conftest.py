@@ -105,12 +105,12 @@ def write_colours(colour_network, colour_kernel, colour_input):
     """`write_colours(folder, recipe name, kernel, labels)`: the colour network as an artifact in a folder."""
 
     def write(
-        folder: Path, name: str, kernel: np.ndarray = colour_kernel, labels: tuple[str, ...] = COLOURS
+        folder: Path, name: str | recipe.Recipe, kernel: np.ndarray = colour_kernel, labels: tuple[str, ...] = COLOURS
     ) -> Artifact:
-        chosen = recipe.find(name)
+        chosen = recipe.find(name) if isinstance(name, str) else name
         corners = [np.full((32, 32, 3), colour, np.uint8) for colour in itertools.product((0, 255), repeat=3)]
         samples = [normalise(pixels, colour_input) for pixels in corners]
-        model = quantize.quantize(colour_network(kernel), chosen, samples)
+        model = quantize.quantize(colour_network(kernel), chosen, samples).model
         card = Card(
             model="colours",
             family="colours",
@@ -124,7 +124,7 @@ def write_colours(colour_network, colour_kernel, colour_input):
         miniature = golden.noise()
         known = Golden(miniature.tobytes(), golden.answer(model, colour_input, miniature))
         return artifacts.write(
-            folder / f"colours-32-{name}.tflite", model, card, labels, COLOUR_IDS[: len(labels)], known
+            folder / f"colours-32-{chosen.name}.tflite", model, card, labels, COLOUR_IDS[: len(labels)], known
         )
 
     return write
@@ -138,8 +138,9 @@ def tiny_float(write_colours, tmp_path_factory) -> Artifact:
 
 @pytest.fixture(scope="session")
 def tiny(write_colours, tmp_path_factory) -> Artifact:
-    """The colour network, int8."""
-    return write_colours(tmp_path_factory.mktemp("tiny"), "int8")
+    """The colour network, int8 throughout and operator by operator as the float one."""
+    plain = recipe.Recipe("int8", weights="int8", activations="int8", io="int8")
+    return write_colours(tmp_path_factory.mktemp("tiny"), plain)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,8 @@ import pytest
 from PIL import Image
 
 from edgekit import artifact as artifacts
-from edgekit import cli, graph
+from edgekit import cli, graph, quantize, recipe
+from edgekit.images import normalise
 
 VERBS = ("models", "export", "inspect", "eval", "bench", "compare", "doctor")
 
@@ -93,6 +94,91 @@ def test_inspect_as_json(tiny, run_edgekit):
     assert found["golden"] == {"passed": True, "detail": "bit-exact"}
 
 
+def test_the_noise_of_every_layer_as_json(tiny, tiny_float, colour_images, run_edgekit, tmp_path):
+    """With node data for Model Explorer beside it, under the names that the file has."""
+    nodes = tmp_path / "nodes.json"
+    asked = ["inspect", tiny.path, "--errors", tiny_float.path, "--images", colour_images]
+    found = parsed(run_edgekit(*asked, "--count", "12", "--node-data", nodes, "--json"))
+    assert (found["samples"], found["matched"], found["operators"]) == (12, 3, 3)
+    assert [layer["kind"] for layer in found["layers"]] == ["CONV_2D", "RELU", "MEAN"]
+    assert found["agreement"]["of"] == 12
+    assert found["float_top1"] == {"hits": 9, "of": 12}  # grey ties with the three others and comes last
+    written = json.loads(nodes.read_text())
+    assert set(written["results"]) == {layer["name"] for layer in found["layers"]}
+    assert set(written["results"]) <= {tensor.name for tensor in graph.load(tiny.path.read_bytes()).tensors}
+
+
+@pytest.fixture
+def foreign_pair(colour_network, colour_input, tmp_path):
+    """The colour network, float and int8, as files without a card; both take (pixel - 0) / 256."""
+    model = colour_network()
+    samples = [normalise(np.full((32, 32, 3), shade, np.uint8), colour_input) for shade in (0, 255)]
+    plain = recipe.Recipe("int8", weights="int8", activations="int8", io="int8")
+    paths = tmp_path / "float.tflite", tmp_path / "int8.tflite"
+    for path, content in zip(paths, (model, quantize.quantize(model, plain, samples).model), strict=True):
+        path.write_bytes(content)
+    return paths
+
+
+def test_the_noise_of_every_layer_for_people(foreign_pair, tiny_float, colour_images, run_edgekit, tmp_path):
+    """The worst layer comes first and is named below."""
+    broken = graph.load(foreign_pair[1].read_bytes())
+    kernel = broken.tensors[broken.operators[0].inputs[1]]
+    kernel.quantization.scale = kernel.quantization.scale * np.float32(2)
+    path = tmp_path / "broken.tflite"
+    path.write_bytes(graph.dump(broken))
+    done = run_edgekit("inspect", path, "--errors", tiny_float.path, "--images", colour_images)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [line.split() for line in done.stdout.splitlines()]
+    table = [row for row in rows if len(row) > 3 and row[0].isdecimal()]
+    assert table[0][:3] == ["0", "map", "CONV_2D"]
+    assert "Most noise of their own: map (" in done.stdout
+    assert "3 of 3 quantized operators found in the float model, all by name" in done.stdout
+
+
+def test_noise_without_any_card(foreign_pair, tiny_float, colour_images, run_edgekit):
+    """The float file's preprocessing is said, or taken from its card; the int8 file eats the same."""
+    reference, quantized = foreign_pair
+    said = ["--errors", reference, "--images", colour_images, "--mean", "0", "--std", "256"]
+    found = parsed(run_edgekit("inspect", quantized, *said, "--json"))
+    assert found["agreement"]["hits"] >= 30  # grey ties with the others
+    assert found["top1"] is None  # nobody said what the classes are called
+    card = ["--errors", tiny_float.path, "--images", colour_images]
+    assert parsed(run_edgekit("inspect", quantized, *card, "--json"))["layers"] == found["layers"]
+
+
+def test_noise_that_cannot_be_told(tiny, tiny_float, colour_network, colour_images, complaint, tmp_path):
+    def complain(code, *arguments):
+        return complaint(code, "inspect", *arguments)
+
+    images = ["--images", colour_images]
+    assert "belong to --errors" in complain(2, tiny.path, *images)
+    assert "the reference is quantized itself" in complain(3, tiny.path, "--errors", tiny.path, *images)
+    assert "nothing in the quantized model" in complain(2, tiny_float.path, "--errors", tiny_float.path, *images)
+    other = tmp_path / "other.tflite"
+    other.write_bytes(colour_network(np.ones((5, 3), np.float32)))
+    said = ["--mean", "0", "--std", "256"]
+    assert "these are different networks" in complain(2, tiny.path, "--errors", other, *images, *said)
+    assert "no images below" in complain(6, tiny.path, "--errors", tiny_float.path, "--images", tmp_path)
+    assert "No such file" in complain(3, tiny.path, "--errors", tmp_path / "none.tflite", *images)
+    other.write_bytes(tiny_float.path.read_bytes()[:300])
+    assert str(other) in complain(3, tiny.path, "--errors", other, *images)
+    (tmp_path / "file").touch()
+    nodes = ["--node-data", tmp_path / "file" / "nodes.json"]
+    assert "cannot write" in complain(8, tiny.path, "--errors", tiny_float.path, *images, *nodes)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a child that is not forked has the real audit")
+def test_damage_that_an_audit_stumbles_over(tiny, tiny_float, colour_images, complaint, monkeypatch):
+    def stumble(*_arguments):
+        raise IndexError("tensor 99 of 12")
+
+    monkeypatch.setattr("edgekit.audit.audit", stumble)
+    line = complaint(3, "inspect", tiny.path, "--errors", tiny_float.path, "--images", colour_images)
+    assert str(tiny.path) in line
+    assert "(IndexError: tensor 99 of 12); one is damaged" in line
+
+
 def test_doctor_as_json(run_edgekit):
     found = {row["what"]: row for row in parsed(run_edgekit("doctor", "--json"))}
     assert found["runtime"]["ok"]
@@ -142,6 +228,7 @@ def test_the_base_install_is_enough(tiny, tiny_float, colour_images, run_edgekit
     for arguments in (
         ["models"],
         ["inspect", tiny.path],
+        ["inspect", tiny.path, "--errors", tiny_float.path, "--images", colour_images],
         ["eval", tiny.path, "--reference", tiny_float.path, "--images", colour_images, "-o", results],
         ["bench", tiny.path, "-o", results],
         ["compare", results],
@@ -192,7 +279,9 @@ def test_a_crash_of_the_runtime_is_a_message(run_edgekit, colour_images, tmp_pat
     branch = graph.Operator("IF", [0, 2], [1], options, graph.constant("BuiltinOptions", "IfOptions"))
     path = tmp_path / "m.tflite"
     path.write_bytes(graph.dump(graph.Graph(tensors, [branch], [0], [1])))
-    for arguments in (["inspect", path], ["eval", path, "--images", colour_images], ["bench", path]):
+    images = ["--images", colour_images]
+    noise = ["inspect", path, "--errors", path, *images]
+    for arguments in (["inspect", path], noise, ["eval", path, *images], ["bench", path]):
         done = run_edgekit(*arguments, cwd=tmp_path)
         assert done.returncode == 9
         assert done.stderr == f"edgekit: {path}: the runtime died (SIGSEGV); the file is damaged\n"

@@ -62,7 +62,7 @@ def test_a_float_input_must_be_explained(tiny_float, bare):
 
 def test_an_int16_input_must_be_explained(colour_network, colour_input, bare):
     samples = [np.random.default_rng(0).random((1, 32, 32, 3), np.float32)]
-    artifact = bare(quantize.quantize(colour_network(), recipe.find("int16x8"), samples))
+    artifact = bare(quantize.quantize(colour_network(), recipe.find("int16x8"), samples).model)
     with pytest.raises(UsageError, match="its input is int16"):
         foreign.input_spec(artifact, NOTHING_SAID)
 

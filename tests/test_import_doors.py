@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "edgekit"
-RECORDS = ("errors", "spec", "recipe", "artifact", "measurement")
+RECORDS = ("errors", "spec", "recipe", "fidelity", "artifact", "measurement")
 # What the table calls by another name than the import statement does.
 ALIASES = {
     "LiteRT's schema": ("ai_edge_litert.schema_py_generated",),

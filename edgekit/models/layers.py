@@ -8,6 +8,8 @@ on every side and round down, pooling rounds up.
 from __future__ import annotations
 
 import math
+import re
+from collections import defaultdict
 from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 # halving is right, and He's would double the variance at every sum.
 HE, XAVIER = "he_normal", "lecun_uniform"
 CAFFE_BATCH_NORM_EPSILON = 1e-5
+# Layers that Keras Applications leaves without a name of their own, as Keras then names them.
+_COUNTED = re.compile(r"(activation|dropout|flatten|global_average_pooling2d|re_lu)(?:_(\d+))?")
 
 
 def _keras() -> ModuleType:
@@ -58,8 +62,20 @@ def application(spec: ModelSpec, builder: str, **arguments: bool | float) -> Mod
         weights=None, input_tensor=inputs, classes=spec.classes, classifier_activation="softmax", **arguments
     )
     model = network(spec, inputs, wrapped.output)
+    _count_anew(model)
     _start_weights(model)
     return model
+
+
+def _count_anew(model: Model) -> None:
+    """Numbers the layers without names from 0: Keras counts all that a process has made, and tensors are named so."""
+    counted = defaultdict(list)
+    for layer in model.layers:
+        if match := _COUNTED.fullmatch(layer.name):
+            counted[match[1]].append((int(match[2] or 0), layer))
+    for kind, layers in counted.items():
+        for place, (_number, layer) in enumerate(sorted(layers, key=lambda pair: pair[0])):
+            layer.name = f"{kind}_{place}" if place else kind
 
 
 def _start_weights(model: Model) -> None:

@@ -20,6 +20,8 @@ SHAPE = (1, 40, 40, 3)
 CALIBRATION = noise(*SHAPE, count=30, seed=2)
 OTHERS = noise(*SHAPE, count=30, seed=3)
 
+PLAIN = recipe.Recipe("plain", weights="int8", activations="int8", io="int8")
+
 
 @dataclass(frozen=True)
 class Forms:
@@ -34,7 +36,7 @@ class Forms:
 def forms() -> Forms:
     model = _network()
     real = convert.to_float_tflite(model)
-    return Forms(real, _converted(model), quantize.quantize(real, recipe.find("int8"), CALIBRATION))
+    return Forms(real, _converted(model), quantize.quantize(real, PLAIN, CALIBRATION).model)
 
 
 def _network():

@@ -12,12 +12,18 @@ from edgekit import graph as graphs
 from edgekit import quantize, recipe
 from edgekit.graph import NO_TENSOR, Array, Graph, constant
 from edgekit.quantize import operators
+from edgekit.recipe import Recipe
 from edgekit.runtime import Runner
 
 MAP = (1, 8, 8, 4)
 SAMPLES = noise(*MAP, count=6)
 HALVE = {"filterHeight": 2, "filterWidth": 2, "strideH": 2, "strideW": 2}
 RELU6 = 3
+PLAIN = {
+    "int8": Recipe("int8", weights="int8", activations="int8", io="int8"),
+    "int8_float_io": Recipe("int8_float_io", weights="int8", activations="int8", io="float32"),
+    "int16x8": Recipe("int16x8", weights="int8", activations="int16", io="int16"),
+}
 # How many steps of its output's scale an integer kernel may be off: rounding, and fixed-point multipliers or tables.
 STEPS = {"int8": 1.01, "int8_float_io": 1.01, "int16x8": 2.5}
 
@@ -176,7 +182,7 @@ def _step(tensor: graphs.Tensor) -> float:
 @pytest.mark.parametrize("name", CASES)
 def test_integer_arithmetic_errs_no_more_than_its_scales_allow(name, recipe_name):
     model = built(name)
-    found = quantize.quantize(model, recipe.find(recipe_name), SAMPLES)
+    found = quantize.quantize(model, PLAIN[recipe_name], SAMPLES).model
     graph = graphs.load(found)
     tolerance = _tolerance(name, model, graph, recipe_name)
     for delegate in (True, False):
@@ -194,10 +200,10 @@ def test_integer_arithmetic_errs_no_more_than_its_scales_allow(name, recipe_name
 )
 @pytest.mark.parametrize("name", CASES)
 def test_ends_have_the_type_that_the_recipe_names_and_nothing_inside_is_float(name, recipe_name, dtype):
-    runner = Runner(quantize.quantize(built(name), recipe.find(recipe_name), SAMPLES))
+    runner = Runner(quantize.quantize(built(name), PLAIN[recipe_name], SAMPLES).model)
     assert {str(info.dtype) for info in (*runner.inputs, *runner.outputs)} == {dtype}
     assert dtype == "float32" or all(info.scale > 0 for info in (*runner.inputs, *runner.outputs))
-    graph = graphs.load(quantize.quantize(built(name), recipe.find(recipe_name), SAMPLES))
+    graph = graphs.load(quantize.quantize(built(name), PLAIN[recipe_name], SAMPLES).model)
     islands = {"DEPTH_TO_SPACE", "HARD_SWISH", "MIRROR_PAD", "PRELU", "SPACE_TO_DEPTH", "TILE"}
     if not (recipe_name == "int16x8" and islands & set(name.split())):
         float_tensors = [index for index, tensor in enumerate(graph.tensors) if tensor.dtype == "float32"]
@@ -206,7 +212,7 @@ def test_ends_have_the_type_that_the_recipe_names_and_nothing_inside_is_float(na
 
 @pytest.mark.parametrize("name", CASES)
 def test_what_the_delegate_takes_in_int8(name):
-    left = Runner(quantize.quantize(built(name), recipe.find("int8"), SAMPLES)).delegation().left
+    left = Runner(quantize.quantize(built(name), PLAIN["int8"], SAMPLES).model).delegation().left
     kinds = {operator.kind for operator in graphs.load(built(name)).operators}
     assert set(left) == kinds & NOT_DELEGATED
 
@@ -214,7 +220,7 @@ def test_what_the_delegate_takes_in_int8(name):
 @pytest.mark.parametrize("name", [name for name, (_build, grow) in CASES.items() if grow is None])
 def test_int8_weights_err_no_more_than_their_steps_and_the_inputs_allow(name):
     model = built(name)
-    found = quantize.quantize(model, recipe.find("int8_weights"))
+    found = quantize.quantize(model, recipe.find("int8_weights")).model
     kernel, graph = _kernel(graphs.load(model)), graphs.load(found)
     assert kernel is not None
     steps = [_step(tensor) for tensor in graph.tensors if tensor.quantization is not None]
@@ -231,7 +237,7 @@ def test_int8_weights_err_no_more_than_their_steps_and_the_inputs_allow(name):
 @pytest.mark.parametrize("name", CASES)
 def test_float16_errs_no_more_than_its_eleven_bits(name):
     model = built(name)
-    found = quantize.quantize(model, recipe.find("float16"))
+    found = quantize.quantize(model, recipe.find("float16")).model
     kernel, largest = _kernel(graphs.load(model)), float(np.abs(SAMPLES).max())
     sums = np.abs(kernel).sum(axis=1).max() if kernel is not None else 2.0
     tolerance = max(sums * largest, 16.0) * 2.0**-11

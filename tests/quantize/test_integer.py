@@ -9,11 +9,14 @@ from float_graphs import NO_TENSOR, RELU, Net, answers, noise, steps_off
 from edgekit import graph as graphs
 from edgekit import quantize, recipe
 from edgekit.graph import Array, Graph
+from edgekit.recipe import Recipe
 from edgekit.runtime import Runner
 
 MAP = (1, 8, 8, 4)
 SAMPLES = noise(*MAP, count=6)
-INT8, FLOAT_IO, INT16 = (recipe.find(name) for name in ("int8", "int8_float_io", "int16x8"))
+INT8 = Recipe("int8", weights="int8", activations="int8", io="int8")
+FLOAT_IO = Recipe("int8_float_io", weights="int8", activations="int8", io="float32")
+INT16 = Recipe("int16x8", weights="int8", activations="int16", io="int16")
 
 
 def normalised(net: Net, data: int, channels: int = 4) -> int:
@@ -26,10 +29,10 @@ def kinds(graph: Graph) -> list[str]:
     return [operator.kind for operator in graph.operators]
 
 
-def quantized(net: Net, *outputs: int, by: recipe.Recipe = INT8) -> tuple[bytes, bytes, Graph]:
+def quantized(net: Net, *outputs: int, by: Recipe = INT8) -> tuple[bytes, bytes, Graph]:
     """The float model, the integer one, and the integer one's graph."""
     model = net.done(*outputs)
-    found = quantize.quantize(model, by, SAMPLES)
+    found = quantize.quantize(model, by, SAMPLES).model
     return model, found, graphs.load(found)
 
 
@@ -181,7 +184,7 @@ def test_a_model_with_two_inputs(by):
     net.add("CONCATENATION", [net.conv(0, 4), net.conv(1, 4)], (1, 8, 8, 8), axis=3)
     model = net.done()
     samples = [(one, 10 * other) for one, other in zip(SAMPLES, noise(1, 8, 8, 2, count=6, seed=3), strict=True)]
-    found = quantize.quantize(model, by, samples)
+    found = quantize.quantize(model, by, samples).model
     runners = [Runner(model), Runner(found)]
     assert {str(info.dtype) for info in runners[1].inputs} == {by.io}
     if by.io == "int8":
@@ -201,7 +204,7 @@ def test_signatures_name_the_tensors_that_a_caller_feeds_and_reads(by):
     inner = net.conv(0, 4)
     flat = net.add("MEAN", [net.conv(inner, 10), net.constant([1, 2], "int32")], (1, 10))
     net.done(net.add("SOFTMAX", [flat], (1, 10)), inner)
-    graph = graphs.load(quantize.quantize(net.sign("scores", "map"), by, SAMPLES))
+    graph = graphs.load(quantize.quantize(net.sign("scores", "map"), by, SAMPLES).model)
     (signature,) = graph.signatures
     assert [entry.tensorIndex for entry in signature.inputs] == graph.inputs
     assert [(entry.name, entry.tensorIndex) for entry in signature.outputs] == [
@@ -214,7 +217,7 @@ def test_the_logits_take_over_the_name_of_the_probabilities():
     net = Net(MAP)
     flat = net.add("MEAN", [net.conv(0, 10), net.constant([1, 2], "int32")], (1, 10))
     net.done(net.add("SOFTMAX", [flat], (1, 10)))
-    found = quantize.quantize(net.sign("scores"), INT8, SAMPLES)
+    found = quantize.quantize(net.sign("scores"), INT8, SAMPLES).model
     graph = graphs.load(found)
     (signature,) = graph.signatures
     assert [(entry.name, entry.tensorIndex) for entry in signature.outputs] == [(b"scores", graph.outputs[0])]
@@ -236,7 +239,7 @@ def test_a_dense_layer_with_computed_weights_stays_float():
     net.add("FULLY_CONNECTED", [0, kernel, NO_TENSOR], (1, 3))
     samples = noise(1, 4, count=10)
     model = net.done()
-    found = quantize.quantize(model, INT8, samples)
+    found = quantize.quantize(model, INT8, samples).model
     assert kinds(graphs.load(found)).count("DEQUANTIZE") == 2
     close(model, found, 12, samples)
 
@@ -300,7 +303,7 @@ def test_a_network_of_all_our_layers_is_fully_integer_and_fully_delegated():
     net = Net((1, 32, 32, 3))
     probabilities = net.add("SOFTMAX", [_fire_network(net)], (1, 10))
     samples = noise(1, 32, 32, 3, count=8)
-    found = quantize.quantize(net.done(probabilities), INT8, samples)
+    found = quantize.quantize(net.done(probabilities), INT8, samples).model
     graph = graphs.load(found)
     assert {tensor.dtype for tensor in graph.tensors} == {"int8", "int32"}
     delegation = Runner(found).delegation()
@@ -316,7 +319,7 @@ def test_a_network_of_all_our_layers_stays_near_its_float_form(by, share):
     net = Net((1, 32, 32, 3))
     model = net.done(_fire_network(net))
     samples = noise(1, 32, 32, 3, count=8)
-    found = quantize.quantize(model, by, samples)
+    found = quantize.quantize(model, by, samples).model
     for sample in samples:
         (expected,), (answer,) = answers(model, sample), answers(found, sample)
         assert np.abs(expected - answer).max() <= share * np.ptp(expected)
@@ -326,14 +329,14 @@ def test_a_network_of_all_our_layers_stays_near_its_float_form(by, share):
 def test_float_and_integer_ends_differ_only_in_their_ends():
     net = Net((1, 32, 32, 3))
     model, samples = net.done(_fire_network(net)), noise(1, 32, 32, 3, count=8)
-    integer, float_ends = (quantize.quantize(model, by, samples) for by in (INT8, FLOAT_IO))
+    integer, float_ends = (quantize.quantize(model, by, samples).model for by in (INT8, FLOAT_IO))
     for sample in samples:
         np.testing.assert_allclose(answers(integer, sample)[0], answers(float_ends, sample)[0], rtol=1e-6)
 
 
 def test_int16_uses_64_bit_biases_and_symmetric_scales():
     net = Net((1, 32, 32, 3))
-    found = quantize.quantize(net.done(_fire_network(net)), INT16, noise(1, 32, 32, 3))
+    found = quantize.quantize(net.done(_fire_network(net)), INT16, noise(1, 32, 32, 3)).model
     graph = graphs.load(found)
     for operator in graph.operators:
         if operator.has_weights:

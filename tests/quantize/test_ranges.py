@@ -11,7 +11,7 @@ from edgekit import quantize, recipe
 from edgekit.errors import DataError, FileFormatError
 from edgekit.quantize import ranges
 
-INT8 = recipe.find("int8")
+INT8 = recipe.find("int8_fast")
 MAP = (1, 8, 8, 4)
 SAMPLES = noise(*MAP, count=4)
 
@@ -103,15 +103,15 @@ def test_weights_beyond_float16():
 @pytest.mark.parametrize("first", ["int8", "int8_float_io", "int16x8", "int8_weights", "float16"])
 @pytest.mark.parametrize("second", ["float32", "int8", "int8_weights", "float16"])
 def test_a_model_that_is_quantized_already(first, second):
-    once = quantize.quantize(two_layers()[1], recipe.find(first), SAMPLES)
+    once = quantize.quantize(two_layers()[1], recipe.find(first), SAMPLES).model
     with pytest.raises(FileFormatError, match=r"quantized already.*give its float form"):
         quantize.quantize(once, recipe.find(second), SAMPLES)
 
 
 def test_float32_can_be_repeated():
     model = two_layers()[1]
-    once = quantize.quantize(model, recipe.find("float32"))
-    assert quantize.quantize(once, recipe.find("float32")) == once
+    once = quantize.quantize(model, recipe.find("float32")).model
+    assert quantize.quantize(once, recipe.find("float32")).model == once
     assert answers(once, SAMPLES[0])[0].tolist() == answers(model, SAMPLES[0])[0].tolist()
 
 
@@ -128,7 +128,7 @@ def test_an_input_without_a_fixed_size(name):
 def test_constant_samples_work(name, value):
     model = two_layers()[1]
     sample = np.full(MAP, value, np.float32)
-    found = quantize.quantize(model, recipe.find(name), [sample])
+    found = quantize.quantize(model, recipe.find(name), [sample]).model
     expected = answers(model, sample)[0]
     for delegate in (True, False):
         answer = answers(found, sample, delegate=delegate)[0]
@@ -147,7 +147,7 @@ def test_dead_channels_and_layers_work(name, dead):
     else:
         kernel[0 if dead == "a channel" else slice(None)] = 0
     model = graphs.dump(net.graph)
-    found = quantize.quantize(model, recipe.find(name), SAMPLES)
+    found = quantize.quantize(model, recipe.find(name), SAMPLES).model
     for sample in SAMPLES:
         expected = answers(model, sample)[0]
         for delegate in (True, False):
@@ -162,6 +162,6 @@ def test_a_layer_that_is_nearly_dead_works():
     reached = ranges.observe(net.graph, graphs.dump(net.graph), SAMPLES)[net.graph.operators[0].outputs[0]][1]
     bias -= reached - 1e-4  # one value in all samples is above 0, and hardly so
     model = graphs.dump(net.graph)
-    found = quantize.quantize(model, INT8, SAMPLES)
+    found = quantize.quantize(model, INT8, SAMPLES).model
     for sample in SAMPLES:
         np.testing.assert_allclose(answers(found, sample)[0], answers(model, sample)[0], atol=0.02)
