@@ -33,7 +33,7 @@ class Subject:
 
     @property
     def output(self) -> str | None:
-        """What the outputs mean, "probabilities" or "logits", where a card says so."""
+        """What the outputs mean, "probabilities", "scores" or "logits", where a card says so."""
         return self.artifact.card.output if self.artifact.card else None
 
 
@@ -95,11 +95,14 @@ def divergence(reference: Array, outputs: Array) -> float:
 def probabilities(outputs: Array, kind: str | None = None) -> Array:
     """Outputs as a distribution: as they are if they are "probabilities", their softmax if they are "logits".
 
-    Where no `kind` is known they are taken for what they look like.
+    "scores" of classes that do not exclude each other, which a sigmoid gives, are brought to a sum of 1. Where no
+    `kind` is known they are taken for what they look like.
     """
     values = outputs.astype(np.float64)
     if kind == "probabilities" or (kind is None and _could_be_probabilities(values)):
         return values
+    if kind == "scores" and values.sum() > 0:
+        return values / values.sum()
     powers = np.exp(values - values.max())
     distribution: Array = powers / powers.sum()
     return distribution

@@ -10,6 +10,8 @@ import dataclasses
 import functools
 import importlib
 import math
+from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +22,8 @@ from edgekit.errors import FileFormatError, MissingError
 
 Array = NDArray[Any]
 NO_TENSOR = -1
+_PASSING_ON = ("QUANTIZE", "DEQUANTIZE", "EXPAND_DIMS", "RESHAPE", "SQUEEZE")
+_MEANINGS = {"SOFTMAX": "probabilities", "LOGISTIC": "scores"}
 _WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"}
 
 
@@ -155,6 +159,30 @@ class Graph:
         lists = [part for signature in self.signatures for part in (signature.inputs, signature.outputs)]
         return [entry for entries in lists for entry in entries or []]
 
+    def name_apart(self) -> None:
+        """Gives activations without a name, or with the name of another one, names that no other tensor has.
+
+        They follow from the file alone: whoever loads the same file finds the same names.
+        """
+        computed = {*self.inputs, *(index for operator in self.operators for index in operator.outputs)}
+        times = Counter(self.tensors[index].name for index in computed)
+        taken = {tensor.name for tensor in self.tensors}
+        for index in sorted(computed):
+            tensor = self.tensors[index]
+            if not tensor.name or times[tensor.name] > 1:
+                tensor.name = _free(f"{tensor.name or 'tensor'}_{index}", taken)
+                taken.add(tensor.name)
+
+    def output_kind(self) -> str:
+        """What the first output means: "probabilities" after a softmax, "scores" after a sigmoid, else "logits".
+
+        Conversions and changes of shape behind it are looked through.
+        """
+        operator = self.producer(self.outputs[0])
+        while operator is not None and operator.kind in _PASSING_ON:
+            operator = self.producer(operator.inputs[0])
+        return _MEANINGS.get("" if operator is None else operator.kind, "logits")
+
     def drop_unused(self) -> dict[int, int]:
         """Removes the tensors that nothing reads or writes, and renumbers the rest; returns new numbers by old."""
         used = {*self.inputs, *self.outputs, *(entry.tensorIndex for entry in self._signature_entries())}
@@ -199,6 +227,12 @@ class Graph:
             peak = max(peak, sum(self.tensors[index].size_bytes for index in alive))
             alive = {index for index in alive if last_use.get(index, -1) > step}
         return peak
+
+
+def _free(name: str, taken: Container[str]) -> str:
+    while name in taken:
+        name += "_"
+    return name
 
 
 def load(content: bytes) -> Graph:

@@ -390,7 +390,11 @@ def test_several_outputs_are_said_to_be_judged_by_the_first(write, pictures, tmp
 @pytest.mark.parametrize(
     ("content", "code", "said"),
     [
-        (plain((1, 1, 1, 3), (-1, -1, -1, 3)), 3, "has no fixed size (-1, -1, -1, 3); convert the model with one"),
+        (
+            plain((1, 1, 1, 3), (-1, -1, -1, 3)),
+            3,
+            "has no fixed size (-1, -1, -1, 3): build the model on an input of one",
+        ),
         (two_subgraphs(), 3, "has 2 subgraphs, as control flow (IF, WHILE) makes them"),
         (two_inputs(), 2, "has 2 inputs; only models with one, an image, are known"),
         (plain((1, 24, 32, 3)), 2, "only square RGB images, (1, size, size, 3), are known"),

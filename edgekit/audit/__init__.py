@@ -17,10 +17,8 @@ from edgekit.audit.gains import Gains
 from edgekit.audit.layers import Stretch
 from edgekit.audit.models import Models, Sample
 from edgekit.audit.noise import Tally
-from edgekit.audit.pairs import writers
 from edgekit.errors import DataError
 from edgekit.fidelity import LARGEST_DB, Audit, Histogram, Hits, Layer, by_own_noise
-from edgekit.graph import Graph
 
 OWN_SAMPLES = 8  # each holds thousands of a layer's values
 WORST = 5
@@ -120,7 +118,7 @@ class _Outcomes:
 
     def __init__(self, models: Models) -> None:
         self._runners = models.runners
-        self._kinds = [_output_kind(graph) for graph in (models.reference, models.quantized)]
+        self._kinds = [graph.output_kind() for graph in (models.reference, models.quantized)]
         self.agrees: list[bool] = []
         self.kl_nats: list[float] = []
         self.right: list[tuple[bool, ...]] = []
@@ -139,15 +137,6 @@ class _Outcomes:
     def top1(self, which: int) -> Hits | None:
         """How often the float (0) or the quantized (1) model was right, where true classes are known."""
         return Hits(sum(pair[which] for pair in self.right), len(self.right)) if self.right else None
-
-
-def _output_kind(graph: Graph) -> str:
-    """Whether a model ends in probabilities, after a softmax, or in logits."""
-    written = writers(graph)
-    last = written.get(graph.outputs[0])
-    while last is not None and last.kind in ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE"):
-        last = written.get(last.inputs[0])
-    return "probabilities" if last is not None and last.kind == "SOFTMAX" else "logits"
 
 
 def _record(models: Models, tallies: Sequence[Tally], outcomes: _Outcomes, own_samples: int) -> Audit:

@@ -31,6 +31,7 @@ class Models:
         self.content = quantized
         self.runners = tuple(Runner(model, _THREADS, keep_tensors=True) for model in (float_model, quantized))
         self.reference, self.quantized = graphs.load(float_model), graphs.load(quantized)
+        self.reference.name_apart()  # as the quantizer has it, which keeps gains by these names
         self._gains = stored(self.quantized) if gains is None else gains
         _check_gains(self.reference, self._gains)
         self.operators = layers.operators(self.quantized)

@@ -222,6 +222,8 @@ def _loaded(model: bytes) -> Graph:
     _refuse_quantized(graph)
     _refuse_unknown_size(graph)
     _refuse_undefined(graph)
+    graph.name_apart()  # gains and layers to keep are known by name
+    simplify.drop_empty(graph)
     simplify.fuse_padding(graph)
     return graph
 
@@ -250,7 +252,8 @@ def _refuse_unknown_size(graph: Graph) -> None:
     for tensor in (graph.tensors[index] for index in graph.inputs):
         if any(size < 0 for size in (tensor.shape_signature or ())[1:]):
             raise FileFormatError(
-                f"the input {tensor.name!r} has no fixed size {tensor.shape_signature}; convert the model with one"
+                f"the input {tensor.name!r} has no fixed size {tensor.shape_signature}: build the model on an input "
+                "of one, such as keras.Input((224, 224, 3)), and convert it again"
             )
 
 

@@ -42,8 +42,8 @@ def drop_softmax(graph: Graph) -> bool:
 
 
 def output_kind(graph: Graph) -> str:
-    """What the output means: "probabilities" after a softmax, else "logits"."""
-    return "logits" if final_softmax(graph) is None else "probabilities"
+    """What the first output means, the one that a card speaks of: "probabilities", "scores" or "logits"."""
+    return graph.output_kind()
 
 
 def fitted_range(logits: Sequence[Array], limits: Range) -> Range:

@@ -17,7 +17,7 @@ from edgekit.quantize import head, kernels, operators
 from edgekit.quantize.kernels import Rounded
 from edgekit.quantize.operators import Activation
 from edgekit.quantize.ranges import Range, is_lowest_padding
-from edgekit.quantize.scales import Scale, choose_scales, widened
+from edgekit.quantize.scales import Scale, choose_scales, shared_scales, widened
 
 _Type = Literal["float32", "int8", "int16"]
 _BIAS_TYPES: dict[Activation, str] = {"int8": "int32", "int16": "int64"}
@@ -42,6 +42,7 @@ def quantize_graph(
     """
     integer = [operator for operator in integer_operators(graph, activation) if not {*operator.outputs} & keep_float]
     ranges = ranges | _separate_constants(graph, integer)
+    integer = _harmless(integer, ranges)
     wide = [operator for operator in integer if {*operator.outputs} & keep_int16 and _knows_int16(operator)]
     types: dict[Operator, Activation] = {**dict.fromkeys(integer, activation), **dict.fromkeys(wide, "int16")}
     ends = {*graph.inputs, *graph.outputs} - float_ends
@@ -49,6 +50,19 @@ def quantize_graph(
     if activation != "int16":
         scales["int16"] = _scales(graph, types, {**ranges, **(reach or {})}, "int16", frozenset())
     _Rewriter(graph, types, scales, activation, float_ends, rounded or {}).rewrite()
+
+
+def _harmless(integer: list[Operator], ranges: Mapping[int, Range]) -> list[Operator]:
+    """Without operators whose kernel takes no negative input, where the scale of that input reaches below 0."""
+    for group in shared_scales(integer, dict(ranges)):
+        if min(ranges[index][0] for index in group) < 0:
+            negative = {*group}
+            integer = [
+                each
+                for each in integer
+                if each.kind not in operators.POSITIVE_INPUT or not negative & {*each.activations}
+            ]
+    return integer
 
 
 def _knows_int16(operator: Operator) -> bool:
@@ -104,7 +118,7 @@ def _separate_constants(graph: Graph, integer: list[Operator]) -> dict[int, Rang
             assert data is not None
             copy = graph.add_tensor(dataclasses.replace(graph.tensors[index]))
             operator.inputs = [copy if other == index else other for other in operator.inputs]
-            no_value = is_lowest_padding(graph, operator)
+            no_value = operator.kind in operators.CLAMPING or is_lowest_padding(graph, operator)
             ranges[copy] = (0.0, 0.0) if no_value else (float(data.min()), float(data.max()))
     return ranges
 

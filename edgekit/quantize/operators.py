@@ -11,11 +11,11 @@ from edgekit.graph import Operator
 
 Activation = Literal["int8", "int16"]
 
-# Values pass through unchanged, so input and output must share one scale.
+# Values pass through unchanged, so inputs and output must share one scale.
 SAME_SCALE = frozenset(
-    "AVERAGE_POOL_2D CONCATENATION DEPTH_TO_SPACE EXPAND_DIMS GATHER MAX_POOL_2D MIRROR_PAD PACK PAD PADV2 RESHAPE "
-    "RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR SLICE SPACE_TO_DEPTH SPLIT SQUEEZE STRIDED_SLICE TILE TRANSPOSE "
-    "UNPACK".split()
+    "AVERAGE_POOL_2D CONCATENATION DEPTH_TO_SPACE EXPAND_DIMS GATHER MAXIMUM MAX_POOL_2D MINIMUM MIRROR_PAD PACK PAD "
+    "PADV2 RESHAPE RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR SLICE SPACE_TO_DEPTH SPLIT SQUEEZE STRIDED_SLICE TILE "
+    "TRANSPOSE UNPACK".split()
 )
 
 # Values do not matter, so they need no conversion.
@@ -23,9 +23,15 @@ ANY_TYPE = frozenset(("RANK", "SHAPE"))
 
 # The kernel rescales, so each tensor keeps the range that was observed.
 RESCALING = frozenset(
-    "ADD CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED HARD_SWISH LEAKY_RELU MEAN MUL PRELU RELU RELU6 SUB SUM "
-    "TRANSPOSE_CONV".split()
+    "ABS ADD CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED HARD_SWISH LEAKY_RELU MEAN MUL PRELU RELU RELU6 RSQRT "
+    "SQUARED_DIFFERENCE SUB SUM TRANSPOSE_CONV".split()
 )
+
+# Of a constant only that part matters which lies within the range of the result.
+CLAMPING = frozenset(("MAXIMUM", "MINIMUM"))
+
+# The kernel stops the whole inference at an input below 0, so its scale must not reach there.
+POSITIVE_INPUT = frozenset(("RSQRT",))
 
 # The kernel insists on this output: (scale, zero point) for int8 and for int16.
 FIXED_OUTPUT: dict[str, dict[Activation, tuple[float, int]]] = {
@@ -34,15 +40,16 @@ FIXED_OUTPUT: dict[str, dict[Activation, tuple[float, int]]] = {
     "TANH": {"int8": (1 / 128, 0), "int16": (1 / 32768, 0)},
 }
 
-_NO_INT16 = frozenset("DEPTH_TO_SPACE HARD_SWISH MIRROR_PAD PRELU SPACE_TO_DEPTH TILE".split())
+# RSQRT has one, but its table of 513 steps is too coarse near 0.
+_NO_INT16 = frozenset("DEPTH_TO_SPACE HARD_SWISH MIRROR_PAD PRELU RSQRT SPACE_TO_DEPTH SQUARED_DIFFERENCE TILE".split())
 
 # The version at which a kernel learned a type; operators that are absent always knew it.
 _VERSIONS: dict[Activation, dict[str, int]] = {
     "int8": {
         **dict.fromkeys(
-            "ADD AVERAGE_POOL_2D CONCATENATION DEPTH_TO_SPACE DEQUANTIZE GATHER LOGISTIC MAX_POOL_2D MEAN MIRROR_PAD "
-            "PACK PAD PADV2 RELU RELU6 RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR SLICE SOFTMAX SPACE_TO_DEPTH SPLIT "
-            "STRIDED_SLICE SUB SUM TANH TRANSPOSE UNPACK".split(),
+            "ABS ADD AVERAGE_POOL_2D CONCATENATION DEPTH_TO_SPACE DEQUANTIZE GATHER LOGISTIC MAXIMUM MAX_POOL_2D MEAN "
+            "MINIMUM MIRROR_PAD PACK PAD PADV2 RELU RELU6 RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR RSQRT SLICE SOFTMAX "
+            "SPACE_TO_DEPTH SPLIT SQUARED_DIFFERENCE STRIDED_SLICE SUB SUM TANH TRANSPOSE UNPACK".split(),
             2,
         ),
         **dict.fromkeys("CONV_2D DEPTHWISE_CONV_2D MUL TILE TRANSPOSE_CONV".split(), 3),
@@ -51,8 +58,8 @@ _VERSIONS: dict[Activation, dict[str, int]] = {
     "int16": {
         **dict.fromkeys("LEAKY_RELU QUANTIZE".split(), 2),
         **dict.fromkeys(
-            "ADD AVERAGE_POOL_2D CONCATENATION DEQUANTIZE LOGISTIC MAX_POOL_2D MEAN PACK PAD PADV2 RELU RELU6 SOFTMAX "
-            "TANH TRANSPOSE_CONV".split(),
+            "ABS ADD AVERAGE_POOL_2D CONCATENATION DEQUANTIZE LOGISTIC MAXIMUM MAX_POOL_2D MEAN MINIMUM PACK PAD PADV2 "
+            "RELU RELU6 SOFTMAX TANH TRANSPOSE_CONV".split(),
             3,
         ),
         **dict.fromkeys(

@@ -160,7 +160,7 @@ def _real(graph: Graph, index: int, stored: Array) -> Array:
 def _stored(graph: Graph, index: int, real: Array) -> Array:
     tensor = graph.tensors[index]
     if tensor.quantization is None:
-        return real.reshape(tensor.shape)
+        return real.reshape(tensor.shape).astype(tensor.dtype, copy=False)  # samples are float32, also for uint8 pixels
     limits = np.iinfo(tensor.dtype)
     steps = np.rint(real / tensor.quantization.scale[0]) + tensor.quantization.zero_point[0]
     stored: Array = np.clip(steps, limits.min, limits.max).astype(tensor.dtype).reshape(tensor.shape)

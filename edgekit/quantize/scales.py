@@ -65,14 +65,23 @@ def widened(
             kernel = graph.tensors[operator.inputs[1]].data
             assert kernel is not None
             steps.append(float(np.abs(kernel).max()) / 127)
-        multiplies = operator.has_weights or operator.kind == "MUL"
-        finest = (math.prod(steps) if multiplies else max(steps)) / _LARGEST_STRIDE
+        finest = _finest(operator, steps)
         for output in operator.outputs:
             if scale_for(result[output], activation).scale < finest:
                 low = result[output][0]
                 start = min(low, 0.0) if activation == "int8" else 0.0
                 result[output] = low, start + finest * _STEPS[activation]
     return result
+
+
+def _finest(operator: Operator, steps: list[float]) -> float:
+    """The smallest step of an output that a kernel can make of inputs with these steps."""
+    if operator.kind == "RSQRT":  # its multiplier has no limit, and what is small becomes large
+        return 0.0
+    if operator.kind == "SQUARED_DIFFERENCE":
+        return max(steps) ** 2 / _LARGEST_STRIDE
+    multiplies = operator.has_weights or operator.kind == "MUL"
+    return (math.prod(steps) if multiplies else max(steps)) / _LARGEST_STRIDE
 
 
 def choose_scales(integer: list[Operator], ranges: dict[int, Range], activation: Activation) -> dict[int, Scale]:

@@ -310,7 +310,7 @@ def _answers(model: bytes, samples: Sequence[Sample]) -> list[list[Array]]:
 
 def _distribution(values: Array, kind: str) -> Array:
     values = values.astype(np.float64)
-    powers = values if kind == "probabilities" else np.exp(values - values.max(-1, keepdims=True))
+    powers = values if kind != "logits" else np.exp(values - values.max(-1, keepdims=True))
     raised = np.maximum(powers / np.maximum(powers.sum(-1, keepdims=True), _SMALLEST), _SMALLEST)
     result: Array = raised / raised.sum(-1, keepdims=True)
     return result

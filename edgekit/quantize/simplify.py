@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgekit.errors import FileFormatError
 from edgekit.graph import Graph, Operator, constant
 
 _STRIDED = {"CONV_2D", "DEPTHWISE_CONV_2D"}
@@ -19,6 +20,28 @@ def fuse_padding(graph: Graph) -> None:
                 consumer.inputs[0] = pad.inputs[0]
                 consumer.options.padding = constant("Padding", "SAME")
             graph.operators.remove(pad)
+
+
+def drop_empty(graph: Graph) -> None:
+    """Takes tensors that hold no values out of what is concatenated; FileFormatError if one is read otherwise."""
+    empty = {index for index, tensor in enumerate(graph.tensors) if 0 in tensor.shape and tensor.dtype == "float32"}
+    for operator in graph.operators:
+        if operator.kind == "CONCATENATION":
+            operator.inputs = [index for index in operator.inputs if index not in empty] or operator.inputs
+    _drop_unread(graph)
+    left = {*graph.outputs, *(index for operator in graph.operators for index in operator.activations)} & empty
+    for index in sorted(left):
+        tensor = graph.tensors[index]
+        raise FileFormatError(
+            f"{tensor.name!r} holds no values: its shape is {tensor.shape}; cut it out of the network and convert again"
+        )
+
+
+def _drop_unread(graph: Graph) -> None:
+    """Removes operators whose outputs nothing reads, as far as that reaches back."""
+    for operator in reversed(list(graph.operators)):
+        if not any(index in graph.outputs or graph.consumers(index) for index in operator.outputs):
+            graph.operators.remove(operator)
 
 
 def _pads_same(graph: Graph, pad: Operator, consumer: Operator) -> bool:

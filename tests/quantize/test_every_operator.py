@@ -30,6 +30,7 @@ STEPS = {"int8": 1.01, "int8_float_io": 1.01, "int16x8": 2.5}
 Build = Callable[[Net], int]
 # name: (what is added to a net with one input, how much an error at the input can grow)
 CASES: dict[str, tuple[Build, float | None]] = {
+    "ABS": (lambda net: net.add("ABS", [0], MAP), 1.0),
     "ADD with RELU": (lambda net: net.add("ADD", [0, 0], MAP, fusedActivationFunction=RELU), 2.0),
     "ADD a constant": (lambda net: net.add("ADD", [0, net.weights(4, spread=1.0)], MAP), 1.0),
     "AVERAGE_POOL_2D": (lambda net: net.add("AVERAGE_POOL_2D", [0], (1, 4, 4, 4), **HALVE), 1.0),
@@ -63,7 +64,11 @@ CASES: dict[str, tuple[Build, float | None]] = {
     "LEAKY_RELU": (lambda net: net.add("LEAKY_RELU", [0], MAP, alpha=0.1), 1.0),
     "LOGISTIC": (lambda net: net.add("LOGISTIC", [0], MAP), 0.25),
     "MAX_POOL_2D": (lambda net: net.add("MAX_POOL_2D", [0], (1, 4, 4, 4), **HALVE), 1.0),
+    "MAXIMUM": (lambda net: net.add("MAXIMUM", [0, net.add("RELU", [0], MAP)], MAP), 1.0),
+    "MAXIMUM with constants": (lambda net: net.add("MAXIMUM", [0, net.constant([-1e4, -0.5, 0.0, 0.7])], MAP), 1.0),
     "MEAN": (lambda net: net.add("MEAN", [0, net.constant([1, 2], "int32")], (1, 4)), 1.0),
+    "MINIMUM": (lambda net: net.add("MINIMUM", [net.add("TANH", [0], MAP), 0], MAP), 1.0),
+    "MINIMUM with constants": (lambda net: net.add("MINIMUM", [0, net.constant([1e4, 0.5, 0.0, -0.7])], MAP), 1.0),
     "MIRROR_PAD": (lambda net: net.add("MIRROR_PAD", [0, _margins(net)], (1, 10, 11, 4)), 1.0),
     "MUL by a constant": (lambda net: net.add("MUL", [0, net.constant([0.5, 2.0, -1.0, 0.1])], MAP), 2.0),
     "PACK": (lambda net: net.add("PACK", [0, 0], (2, *MAP), valuesCount=2, axis=0), 1.0),
@@ -87,6 +92,12 @@ CASES: dict[str, tuple[Build, float | None]] = {
         lambda net: net.add("SPLIT", [net.constant(3, "int32"), 0], (1, 8, 8, 2), (1, 8, 8, 2), numSplits=2),
         1.0,
     ),
+    "RSQRT": (lambda net: net.add("RSQRT", [_above_zero(net)], MAP), 4.0),
+    "SQUARED_DIFFERENCE": (lambda net: _squared_difference(net, net.constant([0.5, -1.0, 0.0, 2.0])), 10.0),
+    "SQUARED_DIFFERENCE of values that hardly differ": (
+        lambda net: _squared_difference(net, net.add("ADD", [0, net.constant(np.full(4, 0.02))], MAP)),
+        2.0,
+    ),
     "SQUEEZE": (lambda net: net.add("SQUEEZE", [0], (8, 8, 4), squeezeDims=[0]), 1.0),
     "STRIDED_SLICE": (
         lambda net: net.add(
@@ -106,9 +117,19 @@ CASES: dict[str, tuple[Build, float | None]] = {
     "UNPACK": (lambda net: net.add("UNPACK", [0], *[(1, 8, 8)] * 4, num=4, axis=3), 1.0),
 }
 NOT_DELEGATED = {  # by XNNPACK in int8; everything else of the list is
-    "AVERAGE_POOL_2D", "EXPAND_DIMS", "GATHER", "HARD_SWISH", "MIRROR_PAD", "PACK", "PADV2", "PRELU", "RELU", "RELU6",
-    "RESIZE_NEAREST_NEIGHBOR", "SOFTMAX", "SQUEEZE", "STRIDED_SLICE", "TILE", "UNPACK",
+    "ABS", "AVERAGE_POOL_2D", "EXPAND_DIMS", "GATHER", "HARD_SWISH", "MAXIMUM", "MINIMUM", "MIRROR_PAD", "PACK", "PADV2",
+    "PRELU", "RELU", "RELU6", "RESIZE_NEAREST_NEIGHBOR", "RSQRT", "SOFTMAX", "SQUARED_DIFFERENCE", "SQUEEZE",
+    "STRIDED_SLICE", "TILE", "UNPACK",
 }  # fmt: skip
+
+
+def _above_zero(net: Net) -> int:
+    """Values from 0.5 to 1.5, where one over a square root grows no more than what it is taken of."""
+    return net.add("ADD", [net.add("LOGISTIC", [0], MAP), net.constant(np.full(4, 0.5))], MAP)
+
+
+def _squared_difference(net: Net, other: int) -> int:
+    return net.add("SQUARED_DIFFERENCE", [0, other], MAP)
 
 
 def _depthwise(net: Net, channels: int, shape: tuple[int, ...], **options: object) -> int:
@@ -204,7 +225,7 @@ def test_ends_have_the_type_that_the_recipe_names_and_nothing_inside_is_float(na
     assert {str(info.dtype) for info in (*runner.inputs, *runner.outputs)} == {dtype}
     assert dtype == "float32" or all(info.scale > 0 for info in (*runner.inputs, *runner.outputs))
     graph = graphs.load(quantize.quantize(built(name), PLAIN[recipe_name], SAMPLES).model)
-    islands = {"DEPTH_TO_SPACE", "HARD_SWISH", "MIRROR_PAD", "PRELU", "SPACE_TO_DEPTH", "TILE"}
+    islands = operators._NO_INT16
     if not (recipe_name == "int16x8" and islands & set(name.split())):
         float_tensors = [index for index, tensor in enumerate(graph.tensors) if tensor.dtype == "float32"]
         assert set(float_tensors) == ({*graph.inputs, *graph.outputs} if dtype == "float32" else set())

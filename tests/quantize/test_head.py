@@ -7,7 +7,7 @@ import pytest
 from float_graphs import Net, answers, noise
 
 from edgekit import graph as graphs
-from edgekit import quantize, recipe
+from edgekit import evaluate, quantize, recipe
 from edgekit.quantize import head
 
 SAMPLES = noise(1, 4, 4, 3, count=6)
@@ -137,3 +137,35 @@ def test_of_several_outputs_none_is_dropped():
     assert head.final_softmax(graph) is None
     head.drop_softmax(graph)
     assert len(graph.outputs) == 2
+
+
+# What the card says of the output.
+
+
+def test_probabilities_behind_a_change_of_shape_are_probabilities():
+    net, _logits, probabilities = classifier()
+    flat = net.add("RESHAPE", [probabilities, net.constant([CLASSES], "int32")], (CLASSES,))
+    for name in ("float32", "int8"):
+        made = quantize.quantize(net.done(flat), recipe.find(name), SAMPLES).model
+        assert head.output_kind(graphs.load(made)) == "probabilities"
+
+
+def test_the_first_of_several_outputs_is_what_the_card_speaks_of():
+    net, logits, probabilities = classifier()
+    for outputs, kind in (((probabilities, logits), "probabilities"), ((logits, probabilities), "logits")):
+        made = quantize.quantize(net.done(*outputs), recipe.find("float32")).model
+        assert head.output_kind(graphs.load(made)) == kind
+
+
+@pytest.mark.parametrize("name", ["float32", "int8_fast", "int8"])
+def test_a_sigmoid_gives_scores_and_no_logits(name):
+    """A softmax of what a card calls logits is what eval judges; of scores it would flatten every difference."""
+    net = Net((1, 4, 4, 3))
+    mean = net.add("MEAN", [net.conv(0, CLASSES), net.constant([1, 2], "int32")], (1, CLASSES))
+    model = net.done(net.add("LOGISTIC", [mean], (1, CLASSES)))
+    made = quantize.quantize(model, recipe.find(name), SAMPLES).model
+    kind = head.output_kind(graphs.load(made))
+    assert kind == "scores"
+    scores = answers(made, SAMPLES[0])[0].reshape(-1)
+    np.testing.assert_allclose(evaluate.probabilities(scores, kind), scores / scores.sum(), atol=1e-6)
+    assert evaluate.probabilities(np.zeros(4, np.float32), kind).sum() == pytest.approx(1)

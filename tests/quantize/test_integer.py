@@ -8,7 +8,7 @@ from float_graphs import NO_TENSOR, RELU, Net, answers, noise, steps_off
 
 from edgekit import graph as graphs
 from edgekit import quantize, recipe
-from edgekit.graph import Array, Graph
+from edgekit.graph import Array, Graph, constant
 from edgekit.recipe import Recipe
 from edgekit.runtime import Runner
 
@@ -345,3 +345,50 @@ def test_int16_uses_64_bit_biases_and_symmetric_scales():
     for tensor in graph.tensors:
         if tensor.quantization is not None:
             assert (tensor.quantization.zero_point == 0).all()
+
+
+@pytest.mark.parametrize("by", recipe.RECIPES, ids=lambda by: by.name)
+def test_an_input_of_pixels(by):
+    """A uint8 input with a CAST behind it: samples are float32 all the same."""
+    net = Net(MAP)
+    net.graph.tensors[0].dtype = "uint8"
+    table = graphs.new_options("CastOptions", inDataType=constant("TensorType", "UINT8"))
+    real = net.graph.add_tensor(graphs.Tensor("real", MAP, "float32"))
+    net.graph.operators.append(graphs.Operator("CAST", [0], [real], table, constant("BuiltinOptions", "CastOptions")))
+    model = net.done(net.conv(real, 5, 3))
+    samples = [np.random.default_rng(seed).integers(0, 256, MAP).astype(np.float32) for seed in range(6)]
+    found = quantize.quantize(model, by, samples).model
+    for sample in samples:
+        (expected,), (answer,) = answers(model, sample), answers(found, sample)
+        assert np.abs(answer - expected).max() <= 0.05 * np.ptp(expected)
+
+
+def test_layers_of_one_name_or_none_are_told_apart():
+    """Gains are kept by name, and whoever loads the float model again must find the same."""
+    for names in (lambda _number: "", lambda _number: "same", lambda number: f"t{number % 3}"):
+        net = Net(MAP)
+        data = net.conv(net.conv(net.conv(0, 8, 3, fusedActivationFunction=RELU), 8, 3), 8, 3)
+        net.done(data)
+        for number, tensor in enumerate(net.graph.tensors):
+            tensor.name = names(number)
+        model = graphs.dump(net.graph)
+        made = quantize.quantize(model, recipe.find("int8_float_io"), SAMPLES)
+        again = graphs.load(model)
+        again.name_apart()
+        known = [tensor.name for tensor in again.tensors if tensor.data is None]
+        assert len(set(known)) == len(known) == 4
+        assert "" not in known
+        assert len(made.gains) == 2
+        assert set(made.gains) <= set(known)
+
+
+def test_a_kernel_that_refuses_negative_inputs_stays_float_where_the_scale_reaches_below_zero():
+    """One stray value would stop the inference; the shared scale of the concatenation brings them in."""
+    for widened, kind in ((False, "int8"), (True, "float32")):
+        net = Net(MAP)
+        positive = net.add("ADD", [net.add("LOGISTIC", [0], MAP), net.constant([0.5] * 4)], MAP)
+        wide = (1, 8, 8, 8)
+        joined = net.add("CONCATENATION", [positive, 0], wide, axis=3) if widened else positive
+        _model, _found, graph = quantized(net, net.add("RSQRT", [positive], MAP), joined, by=INT8)
+        (operator,) = [each for each in graph.operators if each.kind == "RSQRT"]
+        assert graph.tensors[operator.inputs[0]].dtype == kind

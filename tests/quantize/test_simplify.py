@@ -9,6 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from edgekit import graph as graphs
+from edgekit import quantize, recipe
+from edgekit.errors import FileFormatError
 from edgekit.graph import Graph, constant
 from edgekit.quantize import simplify
 
@@ -173,3 +175,33 @@ def test_padding_whose_amounts_are_computed_stays():
     pad = net.add("PAD", [0, shaped], (1, 10, 10, 3))
     _readers(net, pad, 1)
     assert [operator.kind for operator in fused(net.done())[1].operators] == ["RESHAPE", "PAD", "CONV_2D"]
+
+
+# Tensors that hold nothing.
+
+
+def _with_empty(net: Net, data: int) -> int:
+    first, size = (net.constant(four, "int32") for four in ([0] * 4, [1, 0, 8, 4]))
+    return net.add("SLICE", [data, first, size], (1, 0, 8, 4))
+
+
+@pytest.mark.parametrize("name", ["float32", "int8", "int8_fast"])
+def test_an_empty_part_of_a_concatenation_is_left_out(name):
+    net = Net((1, 8, 8, 3))
+    data = net.conv(0, 4, 3)
+    joined = net.add("CONCATENATION", [data, _with_empty(net, data)], (1, 8, 8, 4), axis=1)
+    model = net.done(net.conv(joined, 5, 3))
+    samples = noise(1, 8, 8, 3, count=6)
+    made = quantize.quantize(model, recipe.find(name), samples).model
+    assert "SLICE" not in [operator.kind for operator in graphs.load(made).operators]
+    for sample in samples:
+        (expected,), (answer,) = answers(model, sample), answers(made, sample)
+        assert np.abs(answer - expected).max() <= 0.05 * np.ptp(expected)
+
+
+def test_an_empty_tensor_that_is_computed_with_is_named():
+    net = Net((1, 8, 8, 3))
+    empty = _with_empty(net, net.conv(0, 4, 3))
+    net.add("RELU", [empty], (1, 0, 8, 4))
+    with pytest.raises(FileFormatError, match=r"'slice\d+' holds no values: its shape is \(1, 0, 8, 4\)"):
+        quantize.quantize(net.done(), recipe.find("float32"))
