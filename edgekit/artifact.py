@@ -53,8 +53,9 @@ class Calibration(msgspec.Struct, frozen=True):
 class Card(msgspec.Struct, frozen=True):
     """What a reader must know to use the file and to trust it.
 
-    `output` says what the first output means: "probabilities" (a softmax), "scores" (a sigmoid, so that several classes
-    can be true) or "logits". `audit` holds an integer model against its float form, on images that did not calibrate it.
+    `output` says what the first output means: "probabilities" (a softmax), "scores" (a sigmoid, so that several
+    classes can be true) or "logits". `audit` holds an integer model against its float form, on images that did not
+    calibrate it.
     """
 
     model: str

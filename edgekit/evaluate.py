@@ -102,7 +102,8 @@ def probabilities(outputs: Array, kind: str | None = None) -> Array:
     if kind == "probabilities" or (kind is None and _could_be_probabilities(values)):
         return values
     if kind == "scores" and values.sum() > 0:
-        return values / values.sum()
+        shares: Array = values / values.sum()
+        return shares
     powers = np.exp(values - values.max())
     distribution: Array = powers / powers.sum()
     return distribution

@@ -121,6 +121,9 @@ def audited(result: Audit, quantized: str, reference: str) -> RenderableType:
         zip((layer.name for layer in result.layers), short_names([x.name for x in result.layers]), strict=True)
     )
     summary = _named_values(f"{quantized} against {reference}", _audit_rows(result))
+    if not result.operators:
+        told = "Nothing in it is quantized: it computes in float32 with float32 weights, so no layer has noise to tell."
+        return Group(summary, Text(told))
     made = table(
         "Layers, most noise of their own first", "#", "layer", "kind", "own, dB", "in all, dB", *_STORED, left=3
     )
@@ -239,9 +242,10 @@ def _tensors(rows: Sequence[TensorRow]) -> Table:
 
 
 def _audit_rows(result: Audit) -> Iterable[tuple[str, str]]:
-    by_name = "all by name" if result.named == result.matched else f"{result.named} by name, the others by kernel"
-    yield "layers", f"{result.matched} of {result.operators} quantized operators found in the float model, {by_name}"
-    yield "noise", f"signal to noise in dB on {result.samples} images, a layer's own on {result.own_samples} of them"
+    if result.operators:
+        by_name = "all by name" if result.named == result.matched else f"{result.named} by name, the others by kernel"
+        yield "layers", f"{result.matched} of {result.operators} quantized operators found in the float model, {by_name}"
+        yield "noise", f"signal to noise in dB on {result.samples} images, a layer's own on {result.own_samples} of them"
     yield "agreement", f"{_share(result.agreement)}; mean KL(float || quantized) {result.kl_nats:.4g} nats"
     if result.top1 is not None and result.float_top1 is not None:
         yield "top-1", f"{_share(result.top1)}; float {_share(result.float_top1)}"

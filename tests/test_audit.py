@@ -550,12 +550,16 @@ def test_what_a_layer_only_rounds_is_off_by_about_half_a_step(model: bytes) -> N
 # What is refused.
 
 
+def test_a_float_model_has_answers_but_no_noise(model: bytes) -> None:
+    found = audit.audit(model, model, SAMPLES)
+    assert (found.operators, found.layers, found.worst) == (0, (), ())
+    assert (found.agreement.hits, found.kl_nats) == (len(SAMPLES), 0)
+
+
 def test_pairs_that_are_none(model: bytes, sound: Audit) -> None:
     quantized = int8(model)
     with pytest.raises(FileFormatError, match="the reference is quantized itself"):
         audit.audit(quantized, quantized, SAMPLES)
-    with pytest.raises(UsageError, match="nothing in the quantized model is quantized"):
-        audit.audit(model, model, SAMPLES)
     with pytest.raises(DataError, match="needs samples"):
         audit.audit(model, quantized, [])
     with pytest.raises(DataError, match=r"a sample is \(4, 4, 3\)"):

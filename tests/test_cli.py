@@ -147,6 +147,18 @@ def test_noise_without_any_card(foreign_pair, tiny_float, colour_images, run_edg
     assert parsed(run_edgekit("inspect", quantized, *card, "--json"))["layers"] == found["layers"]
 
 
+def test_a_float_file_against_its_float_form(tiny_float, colour_images, run_edgekit):
+    """That it is merely not quantized is an answer, no error; what it answers is compared all the same."""
+    arguments = ["inspect", tiny_float.path, "--errors", tiny_float.path, "--images", colour_images]
+    done = run_edgekit(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert "Nothing in it is quantized" in done.stdout
+    assert "agreement" in done.stdout
+    found = parsed(run_edgekit(*arguments, "--json"))
+    assert (found["operators"], found["layers"], found["worst"]) == (0, [], [])
+    assert found["agreement"]["hits"] == found["agreement"]["of"]
+
+
 def test_noise_that_cannot_be_told(tiny, tiny_float, colour_network, colour_images, complaint, tmp_path):
     def complain(code, *arguments):
         return complaint(code, "inspect", *arguments)
@@ -154,7 +166,6 @@ def test_noise_that_cannot_be_told(tiny, tiny_float, colour_network, colour_imag
     images = ["--images", colour_images]
     assert "belong to --errors" in complain(2, tiny.path, *images)
     assert "the reference is quantized itself" in complain(3, tiny.path, "--errors", tiny.path, *images)
-    assert "nothing in the quantized model" in complain(2, tiny_float.path, "--errors", tiny_float.path, *images)
     other = tmp_path / "other.tflite"
     other.write_bytes(colour_network(np.ones((5, 3), np.float32)))
     said = ["--mean", "0", "--std", "256"]

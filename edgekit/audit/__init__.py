@@ -42,8 +42,9 @@ def audit(
     other real inputs (raw pixels, say), `quantized_samples` holds these, one for each of the samples. `truths` are the
     true classes, None where one is not known.
 
-    FileFormatError if the float model is quantized or a model cannot run, UsageError if nothing in the other one is
-    quantized or the two are different networks, DataError for samples that cannot serve.
+    Of a model in which nothing is quantized the answers alone are compared; it has no layers. FileFormatError if the
+    float model is quantized or a model cannot run, UsageError if the two are different networks, DataError for samples
+    that cannot serve.
     """
     pairs = _pairs(samples, quantized_samples)
     return _audit(_load(float_model, quantized, gains, pairs, quantized_samples is not None), pairs, progress, truths)
@@ -86,6 +87,7 @@ def _load(
     models = Models(float_model, quantized, gains, inputs_differ)
     if inputs_differ:
         models.relate_inputs(_few(pairs))
+    models.find_misread(_few(pairs)[::2])
     return models
 
 

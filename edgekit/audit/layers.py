@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgekit import graph as graphs
-from edgekit.audit.pairs import Pairs, origin, writers
-from edgekit.graph import NO_TENSOR, Graph, Operator
+from edgekit.audit.pairs import MOVING, Pairs, origin, writers
+from edgekit.graph import NO_TENSOR, Array, Graph, Operator, Tensor
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ def operators(quantized: Graph) -> list[Operator]:
     return [operator for operator in quantized.operators if operator in found or _small_kernel(quantized, operator)]
 
 
-def stretches(reference: Graph, quantized: Graph, pairs: Pairs, misread: Mapping[int, float]) -> Iterator[Stretch]:
+def stretches(reference: Graph, quantized: Graph, pairs: Pairs, excess: Mapping[int, Array]) -> Iterator[Stretch]:
     """Every quantized operator whose output both models have, in file order.
 
-    `misread` tells by how much a tensor's reader takes its own bias for larger than it is: by the tensor that the
-    reader writes. Its float form gets that bias, for it is not the reader's fault.
+    `excess` tells by how much a reader of a tensor with a wrong scale takes its own bias for larger than it is: by the
+    tensor that the reader writes. Its float form gets that bias, for it is not the reader's fault.
     """
     written, known = writers(quantized), set(operators(quantized))
     for index in (index for operator in quantized.operators for index in operator.outputs):
@@ -50,9 +50,23 @@ def stretches(reference: Graph, quantized: Graph, pairs: Pairs, misread: Mapping
             continue
         assert operator is not None
         sources = _sources(quantized, written, pairs.partner, index)
-        plain = Stretch(index, pairs.partner[index], operator, sources or ())
-        bias_gain = misread.get(operator.outputs[0], 1.0)
-        yield plain if sources is None else _with_float_form(reference, pairs.partner, plain, bias_gain)
+        computing = _computing(quantized, written, operator, sources or ())
+        plain = Stretch(index, pairs.partner[index], computing, sources or ())
+        too_large = excess.get(computing.outputs[0])
+        yield plain if sources is None else _with_float_form(reference, pairs.partner, plain, too_large)
+
+
+def _computing(
+    quantized: Graph, written: Mapping[int, Operator], operator: Operator, sources: tuple[int, ...]
+) -> Operator:
+    """The weighted operator of a stretch that ends in others which only move its result; else the last one."""
+    pending, computing = [operator], operator
+    while pending and computing.kind in MOVING:
+        current = pending.pop()
+        computing = current if current.has_weights else computing
+        before = [index for index in current.activations if index not in sources and index in written]
+        pending += [written[index] for index in before if current.kind in MOVING]
+    return computing
 
 
 def _stored(quantized: Graph, index: int, operator: Operator) -> bool:
@@ -94,7 +108,7 @@ def _sources(
     return tuple(found)
 
 
-def _with_float_form(reference: Graph, partner: Mapping[int, int], plain: Stretch, bias_gain: float) -> Stretch:
+def _with_float_form(reference: Graph, partner: Mapping[int, int], plain: Stretch, too_large: Array | None) -> Stretch:
     given = {partner[source]: source for source in plain.sources}
     chosen = _between(reference, set(given), plain.partner)
     if chosen is None:
@@ -107,8 +121,8 @@ def _with_float_form(reference: Graph, partner: Mapping[int, int], plain: Stretc
         inputs=list(inputs),
         outputs=[plain.partner],
     )
-    if bias_gain != 1:
-        _scale_bias(part, bias_gain)
+    if too_large is not None:
+        _enlarge_bias(part, too_large)
     part.drop_unused()
     return dataclasses.replace(plain, inputs=tuple(given[index] for index in inputs), model=graphs.dump(part))
 
@@ -128,11 +142,11 @@ def _between(reference: Graph, given: set[int], result: int) -> list[Operator] |
     return [operator for operator in reference.operators if operator in chosen]
 
 
-def _scale_bias(part: Graph, gain: float) -> None:
-    """Enlarges the bias of the one operator that has one."""
-    biased = [operator for operator in part.operators if operator.has_weights and operator.bias != NO_TENSOR]
-    for operator in biased if len(biased) == 1 else ():
-        bias = part.tensors[operator.bias]
-        if bias.data is not None:
-            larger = part.add_tensor(dataclasses.replace(bias, data=bias.data * np.float32(gain)))
-            operator.inputs = [*operator.inputs[: operator.bias_position], larger]
+def _enlarge_bias(part: Graph, by: Array) -> None:
+    """Adds to the bias of the one operator that can have one."""
+    weighted = [operator for operator in part.operators if operator.has_weights]
+    for operator in weighted if len(weighted) == 1 else ():
+        old = None if operator.bias == NO_TENSOR else part.tensors[operator.bias].data
+        bias = by.astype(np.float32) if old is None else (old + by).astype(np.float32)
+        larger = part.add_tensor(Tensor("bias", bias.shape, "float32", bias))
+        operator.inputs = [*operator.inputs[: operator.bias_position], larger]

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgekit import graph as graphs
-from edgekit.audit import layers, scales
+from edgekit.audit import layers, misread, scales
 from edgekit.audit.gains import Gains, stored
 from edgekit.audit.layers import Stretch
+from edgekit.audit.misread import Shifts
 from edgekit.audit.pairs import match, real
-from edgekit.errors import DataError, UsageError
+from edgekit.audit.scales import Reader
+from edgekit.errors import DataError, FileFormatError, UsageError
 from edgekit.graph import Array, Graph, Tensor
 from edgekit.runtime import Runner
 
@@ -29,21 +31,18 @@ class Models:
 
     def __init__(self, float_model: bytes, quantized: bytes, gains: Gains | None, inputs_differ: bool) -> None:
         self.content = quantized
-        self.runners = tuple(Runner(model, _THREADS, keep_tensors=True) for model in (float_model, quantized))
         self.reference, self.quantized = graphs.load(float_model), graphs.load(quantized)
+        self.runners = _runner(float_model), _runner(quantized, self.quantized)
         self.reference.name_apart()  # as the quantizer has it, which keeps gains by these names
         self._gains = stored(self.quantized) if gains is None else gains
         _check_gains(self.reference, self._gains)
         self.operators = layers.operators(self.quantized)
-        if not self.operators:
-            raise UsageError("nothing in the quantized model is quantized; give an int8 (or uint8, int16) model")
         self.pairs = match(self.reference, self.quantized, self._gains, inputs_differ)
-        conflicts = scales.contradictions(self.reference, self.quantized, self.pairs.partner, self._gains)
-        self.expected_scale = conflicts.expected
-        self.stretches = list(layers.stretches(self.reference, self.quantized, self.pairs, conflicts.misread))
-        if not self.stretches:
+        self._biases = scales.Biases(self.reference, self.quantized, self.pairs.partner, self._gains)
+        self._biases.look()
+        self._separate()
+        if self.operators and not self.stretches:
             raise UsageError("these are different networks: no layer of the one is found in the other")
-        self._alone = [Runner(item.model, _THREADS) if item.model else None for item in self.stretches]
         self._maps: dict[int, tuple[Array, Array] | None] = {}
         self._sample: tuple[Array, ...] = ()
 
@@ -53,6 +52,34 @@ class Models:
             expected = [_parts(sample)[position] for sample, _ in pairs]
             given = [_parts(sample)[position] for _, sample in pairs]
             self._maps[index] = _affine(expected, given)
+
+    def find_misread(self, pairs: Sequence[tuple[Sample, Sample]]) -> None:
+        """Finds by running the models which tensors' readers take their biases in a wrong size."""
+        waiting = {tensor: readers for tensor, readers in self._biases.readers.items() if not self._knows(readers)}
+        places = {stretch.operator: place for place, stretch in enumerate(self.stretches) if stretch.model}
+        readers = {reader.operator: reader for each in waiting.values() for reader in each}
+        shifts = {each: Shifts(reader.bias) for each, reader in readers.items() if each in places}
+        for pair in pairs:
+            self.load(*pair)
+            for operator, shift in shifts.items():
+                stretch, alone = self.stretches[places[operator]], self.alone(places[operator])
+                assert alone is not None
+                shift.add(self.expected(stretch), *alone, self.limits(stretch))
+        for tensor, each in waiting.items():
+            factor = misread.factor([shifts[one.operator].share() for one in each if one.operator in shifts])
+            if factor is not None:
+                self._biases.blame(tensor, factor)
+        self._separate()
+
+    def _knows(self, readers: Sequence[Reader]) -> bool:
+        return any(reader.operator.outputs[0] in self._biases.found.excess for reader in readers)
+
+    def _separate(self) -> None:
+        """Each layer with its float form, which takes over what is the fault of the layer before."""
+        found = self._biases.found
+        self.expected_scale = found.expected
+        self.stretches = list(layers.stretches(self.reference, self.quantized, self.pairs, found.excess))
+        self._alone = [Runner(item.model, _THREADS) if item.model else None for item in self.stretches]
 
     def load(self, sample: Sample, quantized_sample: Sample) -> None:
         """Runs both models on one sample."""
@@ -126,11 +153,26 @@ class Models:
         partner = self.pairs.partner[index]
         values = real(self.quantized.tensors[index], self.runners[1].tensor(index))
         if partner not in self._maps:
+            values = values[
+                tuple(map(slice, self.reference.tensors[partner].shape))
+            ]  # without columns that nobody reads
             return values * self._gain(partner) if self._has_gain(partner) else values
         mapped = self._maps[partner]
         if mapped is None:
             return self._sample[self.reference.inputs.index(partner)].reshape(values.shape)
         return values @ mapped[0] + mapped[1]
+
+
+def _runner(model: bytes, graph: Graph | None = None) -> Runner:
+    """A model that runs; if it does not, scales that `graph` must not mix may be why."""
+    try:
+        return Runner(model, _THREADS, keep_tensors=True)
+    except FileFormatError as error:
+        odd = [] if graph is None else scales.odd_ones(graph)
+        if not odd:
+            raise
+        told = ", ".join(f"{name!r} has {scale:.4g} where the others have {usual:.4g}" for name, scale, usual in odd)
+        raise FileFormatError(f"tensors that must share one scale do not: {told} ({error})") from error
 
 
 def _check_gains(reference: Graph, gains: Gains) -> None:

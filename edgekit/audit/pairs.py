@@ -18,12 +18,21 @@ from edgekit.graph import NO_TENSOR, Array, Graph, Operator, Tensor
 
 CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 _CLAMPS = ("RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1")
+MOVING = frozenset(
+    "AVERAGE_POOL_2D CONCATENATION DEPTH_TO_SPACE EXPAND_DIMS GATHER MAX_POOL_2D MAXIMUM MINIMUM MIRROR_PAD PACK PAD "
+    "PADV2 RELU RELU6 RESHAPE RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR SLICE SPACE_TO_DEPTH SPLIT SQUEEZE STRIDED_SLICE "
+    "TILE TRANSPOSE UNPACK".split()
+)
+_POOLS = ("AVERAGE_POOL_2D", "MAX_POOL_2D")
 _SIMILAR = 0.5  # the cosine of two kernels: quantized ones have 0.99, those of different layers about 0
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """`partner` gives the float tensor for a tensor of the quantized graph; `named` are those found by name."""
+    """`partner` gives the float tensor for a tensor of the quantized graph; `named` are those found by name.
+
+    A map may have more columns than its partner, which its reader never looks at: the first ones are the value.
+    """
 
     partner: dict[int, int]
     named: frozenset[int]
@@ -42,6 +51,7 @@ def match(reference: Graph, quantized: Graph, gains: Gains, inputs_differ: bool)
     named = frozenset(partner)
     partner |= _by_kernels(reference, quantized, partner)
     _follow(reference, quantized, partner)
+    _before_pools(reference, quantized, partner)
     _refuse_other_kernels(reference, quantized, partner, gains, inputs_differ)
     return Pairs(partner, named)
 
@@ -220,6 +230,18 @@ def _follow(reference: Graph, quantized: Graph, partner: dict[int, int]) -> None
         other = known.get((operator.kind, read))
         if other is not None:
             partner.update(_of_one_shape(reference, other.outputs, quantized, operator.outputs))
+
+
+def _before_pools(reference: Graph, quantized: Graph, partner: dict[int, int]) -> None:
+    """Adds what paired pools read, where a rewritten layer left columns there that the pool's windows do not reach."""
+    written = writers(reference)
+    for pool in quantized.operators:
+        other = written.get(partner.get(pool.outputs[0], NO_TENSOR))
+        if pool.kind not in _POOLS or other is None or other.kind != pool.kind or pool.inputs[0] in partner:
+            continue
+        shape, wide = reference.tensors[other.inputs[0]].shape, quantized.tensors[pool.inputs[0]].shape
+        if shape[:2] + shape[3:] == wide[:2] + wide[3:] and wide[2] >= shape[2]:
+            partner[pool.inputs[0]] = other.inputs[0]
 
 
 def _of_one_shape(reference: Graph, others: list[int], quantized: Graph, own: list[int]) -> dict[int, int]:
