@@ -244,8 +244,14 @@ def _tensors(rows: Sequence[TensorRow]) -> Table:
 def _audit_rows(result: Audit) -> Iterable[tuple[str, str]]:
     if result.operators:
         by_name = "all by name" if result.named == result.matched else f"{result.named} by name, the others by kernel"
-        yield "layers", f"{result.matched} of {result.operators} quantized operators found in the float model, {by_name}"
-        yield "noise", f"signal to noise in dB on {result.samples} images, a layer's own on {result.own_samples} of them"
+        yield (
+            "layers",
+            f"{result.matched} of {result.operators} quantized operators found in the float model, {by_name}",
+        )
+        yield (
+            "noise",
+            f"signal to noise in dB on {result.samples} images, a layer's own on {result.own_samples} of them",
+        )
     yield "agreement", f"{_share(result.agreement)}; mean KL(float || quantized) {result.kl_nats:.4g} nats"
     if result.top1 is not None and result.float_top1 is not None:
         yield "top-1", f"{_share(result.top1)}; float {_share(result.float_top1)}"

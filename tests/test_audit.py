@@ -18,9 +18,10 @@ from edgekit import audit, evaluate, fidelity, images, quantize, recipe
 from edgekit import graph as graphs
 from edgekit.audit import gains
 from edgekit.audit.noise import Noise, Tally
+from edgekit.audit.pairs import MOVING
 from edgekit.errors import DataError, FileFormatError, UsageError
 from edgekit.fidelity import LARGEST_DB, Audit
-from edgekit.graph import Array, Graph, Tensor
+from edgekit.graph import NO_TENSOR, Array, Graph, Tensor
 from edgekit.runtime import Runner
 from tests.float_graphs import RELU, VALID, Net, noise
 
@@ -215,23 +216,172 @@ def test_a_bias_whose_scale_is_mislabelled_but_read_rightly_is_no_error(model: b
     assert not any(layer.expected_scale for layer in found.layers)
 
 
+def relabelled(graph: Graph, index: int, factor: float) -> None:
+    """Rewrites the scales of the biases of all that read a tensor, as if they had been made for it."""
+    for reader in graph.consumers(index):
+        if reader.has_weights and reader.data == index and reader.bias != NO_TENSOR:
+            scaled(graph, reader.bias, factor)
+
+
+def corrected(graph: Graph) -> None:
+    """Gives every bias a share that has nothing to do with the float one, and is larger: what a correction may do."""
+    random = np.random.default_rng(1)
+    for operator in graph.operators:
+        if operator.has_weights:
+            bias = graph.tensors[operator.bias]
+            bias.data = (bias.data + random.normal(0, 3 * bias.data.std(), bias.shape)).astype(np.int32)
+
+
+@pytest.mark.parametrize("factor", [1.5, 1 / 1.5])
+@pytest.mark.parametrize("position", [0, 1, 2, 3])
+def test_a_wrong_scale_of_an_output_is_named_by_its_readers_bias_whatever_that_holds(
+    model: bytes, position: int, factor: float
+) -> None:
+    """A corrected bias says nothing about sizes any more; its own scale still does."""
+    quantized = edited(int8(model), corrected)
+    assert not any(layer.expected_scale for layer in audit.audit(model, quantized, SAMPLES).layers)
+    graph = graphs.load(quantized)
+    index = graph.operators[position].outputs[0]
+    right = float(graph.tensors[index].quantization.scale[0])
+    scaled(graph, index, factor)
+    found = {layer.index: layer.expected_scale for layer in audit.audit(model, graphs.dump(graph), SAMPLES).layers}
+    assert {index for index, scale in found.items() if scale} == {position}
+    assert found[position] == pytest.approx(right, rel=1e-3)
+
+
+@pytest.mark.parametrize("factor", [1.5, 1 / 1.5])
+@pytest.mark.parametrize("position", [0, 1, 2, 3])
+def test_rewritten_bias_scales_do_not_hide_a_wrong_scale(model: bytes, position: int, factor: float) -> None:
+    """Nothing in the file contradicts it, but its readers' biases are not the float model's."""
+    graph = graphs.load(int8(model))
+    index = graph.operators[position].outputs[0]
+    right = float(graph.tensors[index].quantization.scale[0])
+    scaled(graph, index, factor)
+    relabelled(graph, index, factor)
+    found = audit.audit(model, graphs.dump(graph), SAMPLES)
+    assert found.ranked[0].index == position
+    assert found.ranked[0].expected_scale == pytest.approx(right, rel=0.1)
+    assert found.ranked[1].own_sqnr_db > found.ranked[0].own_sqnr_db + 6
+
+
+def test_a_scale_that_the_runtime_refuses_is_named() -> None:
+    """What is concatenated must share one scale, or no kernel takes the model."""
+    net = Net(SHAPE)
+    branches = [net.conv(0, 4, size, fusedActivationFunction=RELU) for size in (1, 3)]
+    net.add("CONCATENATION", branches, (1, 16, 16, 8), axis=3)
+    content = net.done()
+    graph = graphs.load(int8(content))
+    wrong = graph.operators[1].outputs[0]
+    scaled(graph, wrong, 1.5)
+    with pytest.raises(FileFormatError, match=f"must share one scale do not: '{graph.tensors[wrong].name}' has"):
+        audit.audit(content, graphs.dump(graph), SAMPLES)
+
+
+@pytest.mark.parametrize("what", ["nothing", "weights", "output", "output, biases rewritten"])
+def test_a_first_layer_that_was_rewritten_is_found(what: str) -> None:
+    """Its pixels are folded into channels, and its map is wider than the float one; the pool overlooks that."""
+    net = Net((1, 63, 63, 3), seed=1)
+    kernel, bias = net.weights(64, 3, 3, 3), net.weights(64)
+    options = {"padding": VALID, "strideH": 2, "strideW": 2}
+    data = net.add("CONV_2D", [0, kernel, bias], (1, 31, 31, 64), fusedActivationFunction=RELU, **options)
+    data = net.add("MAX_POOL_2D", [data], (1, 15, 15, 64), filterHeight=3, filterWidth=3, **options)
+    net.conv(data, 64, 3)
+    model = net.done()
+    samples = noise(1, 63, 63, 3, count=4)
+    graph = graphs.load(quantize.quantize(model, recipe.find("int8_fast"), samples).model)
+    pool = next(operator for operator in graph.operators if operator.kind == "MAX_POOL_2D")
+    convolution = next(operator for operator in graph.operators if operator.has_weights)
+    assert graph.tensors[pool.inputs[0]].shape == (1, 31, 32, 64)
+    if what == "weights":
+        scaled(graph, convolution.inputs[1], 1.5)
+    elif what != "nothing":
+        for index in joined(graph, pool.inputs[0]):
+            scaled(graph, index, 1.5)
+            if "rewritten" in what:
+                relabelled(graph, index, 1.5)
+    found = audit.audit(model, graphs.dump(graph), samples)
+    assert [layer.kind for layer in found.layers] == ["CONV_2D", "MAX_POOL_2D", "CONV_2D"]
+    if what == "nothing":
+        assert all(layer.own_sqnr_db > 35 for layer in found.layers)
+    else:
+        assert found.ranked[0] == found.layers[0]
+        assert found.ranked[0].own_sqnr_db < 13 < found.ranked[1].own_sqnr_db - 10
+
+
+def joined(graph: Graph, index: int) -> list[int]:
+    """The tensors that must have one scale with this one."""
+    found = {index}
+    for _ in graph.operators:
+        for operator in graph.operators:
+            ends = {*operator.activations, *operator.outputs}
+            if operator.kind in MOVING and ends & found:
+                found |= {end for end in ends if graph.tensors[end].quantization is not None}
+    return sorted(found)
+
+
+def broken(quantized: bytes, layer: str, what: str, factor: float = 1.5) -> tuple[bytes, list[str]]:
+    """A model with one wrong scale, and the names of the tensors that may be named for it."""
+    graph = graphs.load(quantized)
+    operator = next(
+        each for each in graph.operators if each.has_weights and layer in graph.tensors[each.outputs[0]].name
+    )
+    if what == "weights":
+        scaled(graph, operator.inputs[1], factor)
+    members = joined(graph, operator.outputs[0])
+    for index in members if what != "weights" else ():
+        scaled(graph, index, factor)
+        if "rewritten" in what:
+            relabelled(graph, index, factor)
+    named = members if what != "weights" or layer == "conv1_" else operator.outputs
+    return graphs.dump(graph), [graph.tensors[index].name for index in named]
+
+
 @pytest.mark.export
 @pytest.mark.assets
-@pytest.mark.parametrize(("what", "layer"), [("weights", "fire4_squeeze1x1"), ("weights", "conv10")])
-def test_a_wrong_scale_in_squeezenet_is_named(what: str, layer: str, exported: dict[str, Path], assets: Path) -> None:
+@pytest.mark.parametrize("factor", [1.5, 1 / 1.5])
+@pytest.mark.parametrize(
+    ("layer", "what"),
+    [
+        *((layer, "weights") for layer in ("conv1_", "fire4_squeeze1x1", "fire7_expand3x3", "conv10")),
+        *((layer, "output") for layer in ("conv1_", "fire2_squeeze1x1", "fire6_expand1x1", "fire9_squeeze1x1")),
+        *((layer, "output, biases rewritten") for layer in ("conv1_", "fire2_squeeze1x1", "fire2_expand3x3")),
+    ],
+)
+def test_a_wrong_scale_in_squeezenet_is_named(
+    layer: str, what: str, factor: float, exported: dict[str, Path], assets: Path
+) -> None:
     float_model, quantized = (artifacts.read_model(exported[name]) for name in ("float32", "int8"))
     specs = [artifacts.read(exported[name]).card.input for name in ("float32", "int8")]
     paths = images.evenly_spaced(images.list_images(assets / "imagenet-sample"), 2)
     samples, own_samples = ([images.normalise(images.crop(p.read_bytes(), s), s) for p in paths] for s in specs)
-    other = own_samples if specs[0] != specs[1] else None
-    graph = graphs.load(quantized)
-    position = next(n for n, item in enumerate(graph.operators) if layer in graph.tensors[item.outputs[0]].name)
-    operator = graph.operators[position]
-    scaled(graph, operator.inputs[1] if what == "weights" else operator.outputs[0], 1.5)
-    found = audit.audit(float_model, graphs.dump(graph), samples, quantized_samples=other)
-    assert found.ranked[0].index == position
+    content, names = broken(quantized, layer, what, factor)
+    found = audit.audit(float_model, content, samples, quantized_samples=own_samples)
+    assert found.ranked[0].name in names
     assert found.matched >= 36
-    assert fidelity.short_names([item.name for item in found.layers])[found.layers.index(found.ranked[0])] == layer
+
+
+@pytest.fixture(scope="module")
+def mobilenet(assets: Path) -> tuple[bytes, bytes, list[Array]]:
+    """MobileNet v1 0.25 as float, as int8_fast of it, and four samples."""
+    content = in_float((assets / "tflite/mobilenet_v1_0.25_128_quant.tflite").read_bytes())
+    paths = images.evenly_spaced(images.list_images(assets / "imagenet-sample"), 12)
+    pixels = [images.crop(path.read_bytes(), images.InputSpec(128, 128, 146)) for path in paths]
+    samples = [((image.astype(np.float32) - 128) / 128)[np.newaxis] for image in pixels]
+    return content, quantize.quantize(content, recipe.find("int8_fast"), samples).model, samples[:4]
+
+
+@pytest.mark.assets
+@pytest.mark.parametrize("what", ["weights", "output", "output, biases rewritten"])
+@pytest.mark.parametrize("number", [1, 4, 13, 22, 26])
+def test_a_wrong_scale_in_mobilenet_is_named(
+    number: int, what: str, mobilenet: tuple[bytes, bytes, list[Array]]
+) -> None:
+    float_model, quantized, samples = mobilenet
+    graph = graphs.load(quantized)
+    layers = [operator for operator in graph.operators if operator.has_weights]
+    content, names = broken(quantized, graph.tensors[layers[number].outputs[0]].name, what)
+    found = audit.audit(float_model, content, samples)
+    assert found.ranked[0].name in names
 
 
 # Clipping.

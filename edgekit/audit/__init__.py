@@ -87,7 +87,6 @@ def _load(
     models = Models(float_model, quantized, gains, inputs_differ)
     if inputs_differ:
         models.relate_inputs(_few(pairs))
-    models.find_misread(_few(pairs)[::2])
     return models
 
 

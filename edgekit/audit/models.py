@@ -7,12 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgekit import graph as graphs
-from edgekit.audit import layers, misread, scales
+from edgekit.audit import layers, scales
 from edgekit.audit.gains import Gains, stored
 from edgekit.audit.layers import Stretch
-from edgekit.audit.misread import Shifts
 from edgekit.audit.pairs import match, real
-from edgekit.audit.scales import Reader
 from edgekit.errors import DataError, FileFormatError, UsageError
 from edgekit.graph import Array, Graph, Tensor
 from edgekit.runtime import Runner
@@ -38,11 +36,12 @@ class Models:
         _check_gains(self.reference, self._gains)
         self.operators = layers.operators(self.quantized)
         self.pairs = match(self.reference, self.quantized, self._gains, inputs_differ)
-        self._biases = scales.Biases(self.reference, self.quantized, self.pairs.partner, self._gains)
-        self._biases.look()
-        self._separate()
+        conflicts = scales.contradictions(self.reference, self.quantized, self.pairs.partner, self._gains)
+        self.expected_scale = conflicts.expected
+        self.stretches = list(layers.stretches(self.reference, self.quantized, self.pairs, conflicts.excess))
         if self.operators and not self.stretches:
             raise UsageError("these are different networks: no layer of the one is found in the other")
+        self._alone = [Runner(item.model, _THREADS) if item.model else None for item in self.stretches]
         self._maps: dict[int, tuple[Array, Array] | None] = {}
         self._sample: tuple[Array, ...] = ()
 
@@ -52,34 +51,6 @@ class Models:
             expected = [_parts(sample)[position] for sample, _ in pairs]
             given = [_parts(sample)[position] for _, sample in pairs]
             self._maps[index] = _affine(expected, given)
-
-    def find_misread(self, pairs: Sequence[tuple[Sample, Sample]]) -> None:
-        """Finds by running the models which tensors' readers take their biases in a wrong size."""
-        waiting = {tensor: readers for tensor, readers in self._biases.readers.items() if not self._knows(readers)}
-        places = {stretch.operator: place for place, stretch in enumerate(self.stretches) if stretch.model}
-        readers = {reader.operator: reader for each in waiting.values() for reader in each}
-        shifts = {each: Shifts(reader.bias) for each, reader in readers.items() if each in places}
-        for pair in pairs:
-            self.load(*pair)
-            for operator, shift in shifts.items():
-                stretch, alone = self.stretches[places[operator]], self.alone(places[operator])
-                assert alone is not None
-                shift.add(self.expected(stretch), *alone, self.limits(stretch))
-        for tensor, each in waiting.items():
-            factor = misread.factor([shifts[one.operator].share() for one in each if one.operator in shifts])
-            if factor is not None:
-                self._biases.blame(tensor, factor)
-        self._separate()
-
-    def _knows(self, readers: Sequence[Reader]) -> bool:
-        return any(reader.operator.outputs[0] in self._biases.found.excess for reader in readers)
-
-    def _separate(self) -> None:
-        """Each layer with its float form, which takes over what is the fault of the layer before."""
-        found = self._biases.found
-        self.expected_scale = found.expected
-        self.stretches = list(layers.stretches(self.reference, self.quantized, self.pairs, found.excess))
-        self._alone = [Runner(item.model, _THREADS) if item.model else None for item in self.stretches]
 
     def load(self, sample: Sample, quantized_sample: Sample) -> None:
         """Runs both models on one sample."""

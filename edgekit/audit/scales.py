@@ -2,16 +2,16 @@
 
 An integer kernel adds its bias in steps of input scale x kernel scale and never looks at the bias's own scale. So a
 tensor with a wrong scale is stored and read consistently, and yet every reader adds a wrong bias: what is wrong is
-the tensor, and what shows it is the next layer. Three things can tell: the bias's own scale, if nobody has rewritten
-it; the float model's bias, unless the quantizer corrected it beyond recognition; and, last, by how much the reader's
-results are off (`misread.py`).
+the tensor, and what shows it is the next layer. Two things can tell: the bias's own scale, if nobody has rewritten it,
+and the float model's bias, unless the quantizer corrected it beyond recognition. Where neither can, the bias is so
+small beside what is added up that reading it wrong hardly costs anything.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,6 +23,7 @@ _TOLERANCE = 0.02  # what TFLite itself allows between a bias's scale and the pr
 _SIGNIFICANT = 6.0  # standard errors that a factor must be from 1
 _LEAST = 0.1  # by which a factor that is only estimated must differ from 1
 _ALIKE = 0.9  # the cosine of a bias and the float one, if it was not corrected
+_MEANT = 100.0  # a larger factor is no scale that somebody changed, but a bias whose own scale means nothing
 _RIGHT = 0.3  # how far, of its length, a bias may be from the float one to be read rightly
 
 
@@ -31,12 +32,12 @@ class Contradictions:
     """`expected` gives the scale that a tensor's readers were made for; `excess` what its readers' biases are too
     large by, in the float model's units, by the tensor that they write."""
 
-    expected: dict[int, float] = field(default_factory=dict)
-    excess: dict[int, Array] = field(default_factory=dict)
+    expected: dict[int, float]
+    excess: dict[int, Array]
 
 
 @dataclass(frozen=True)
-class Reader:
+class _Reader:
     """A weighted operator of the quantized graph, its float form, and its bias as it is read, in float units."""
 
     operator: Operator
@@ -44,34 +45,35 @@ class Reader:
     bias: Array
 
 
-class Biases:
-    """Both graphs with what reads each tensor, to find and to note which of them is read in a wrong scale."""
+def contradictions(reference: Graph, quantized: Graph, partner: Mapping[int, int], gains: Gains) -> Contradictions:
+    """Where the biases of all that read a tensor were made for another scale than it has."""
+    return _Biases(reference, quantized, partner, gains).contradictions()
+
+
+class _Biases:
+    """Both graphs with what reads each tensor."""
 
     def __init__(self, reference: Graph, quantized: Graph, partner: Mapping[int, int], gains: Gains) -> None:
         self._reference, self._quantized, self._partner, self._gains = reference, quantized, partner, gains
         self._written = writers(quantized)
-        self.found = Contradictions()
-        self.readers: dict[int, list[Reader]] = {}
+        self._readers: dict[int, list[_Reader]] = {}
         for operator in quantized.operators:
             reader = self._reader(operator)
             if reader is not None and self._makers(operator.data):
-                self.readers.setdefault(operator.data, []).append(reader)
+                self._readers.setdefault(operator.data, []).append(reader)
 
-    def look(self) -> None:
-        """Finds what the file shows without being run."""
-        for tensor, readers in self.readers.items():
+    def contradictions(self) -> Contradictions:
+        """What the file shows without being run."""
+        found = Contradictions({}, {})
+        for tensor, readers in self._readers.items():
             factor = self._labelled(readers) or self._estimated(readers)
-            if factor:
-                self.blame(tensor, factor)
+            if factor is not None:
+                found.excess.update({each.operator.outputs[0]: each.bias * (1 - 1 / factor) for each in readers})
+                makers = self._makers(tensor)
+                found.expected.update({maker: _scale(self._quantized.tensors[maker]) / factor for maker in makers})
+        return found
 
-    def blame(self, tensor: int, factor: float) -> None:
-        """Notes that a tensor's scale is `factor` times what its readers were made for."""
-        for reader in self.readers[tensor]:
-            self.found.excess[reader.operator.outputs[0]] = reader.bias * (1 - 1 / factor)
-        for maker in self._makers(tensor):
-            self.found.expected[maker] = _scale(self._quantized.tensors[maker]) / factor
-
-    def _reader(self, operator: Operator) -> Reader | None:
+    def _reader(self, operator: Operator) -> _Reader | None:
         """An operator with a bias whose kernel is as large as the float model's; a wrong one shows by itself."""
         other = (
             weighted_pair(self._reference, self._quantized, self._partner, operator) if operator.has_weights else None
@@ -81,26 +83,28 @@ class Biases:
             return None
         size = _slope(equalized_kernel(self._reference, other, self._gains), kernel(self._quantized, operator))
         gain = self._gains.get(self._reference.tensors[activated(self._reference, other.outputs[0])].name)
-        return Reader(operator, other, bias if gain is None else bias * gain) if _near(size, 1.0, _LEAST / 2) else None
+        return _Reader(operator, other, bias if gain is None else bias * gain) if _near(size, 1.0, _LEAST / 2) else None
 
-    def _labelled(self, readers: Sequence[Reader]) -> float | None:
+    def _labelled(self, readers: Sequence[_Reader]) -> float | None:
         """What the biases' own scales say, unless they alone are wrong."""
         factors = [_factor(self._quantized, reader.operator) for reader in readers]
         first = factors[0]
         if first is None or not all(factor and _near(factor, first, _TOLERANCE) for factor in factors):
             return None
-        if _near(first, 1.0, _TOLERANCE) or any(self._is_read_rightly(reader, first) for reader in readers):
+        if _near(first, 1.0, _TOLERANCE) or not _near(first, 1.0, math.log(_MEANT)):
+            return None
+        if any(self._is_read_rightly(reader, first) for reader in readers):
             return None
         return first
 
-    def _is_read_rightly(self, reader: Reader, factor: float) -> bool:
+    def _is_read_rightly(self, reader: _Reader, factor: float) -> bool:
         bias = self._float_bias(reader)
         if bias is None:
             return False
         as_read, as_labelled = (float(np.linalg.norm(reader.bias / times - bias)) for times in (1.0, factor))
         return as_read <= _RIGHT * float(np.linalg.norm(bias)) and as_read < as_labelled / 2
 
-    def _estimated(self, readers: Sequence[Reader]) -> float | None:
+    def _estimated(self, readers: Sequence[_Reader]) -> float | None:
         """How much larger than the float model's all biases are that still resemble them."""
         pairs = [(self._float_bias(reader), reader.bias) for reader in readers]
         slopes = [_clear_slope(expected, read) for expected, read in pairs if expected is not None]
@@ -108,7 +112,7 @@ class Biases:
         agree = bool(clear) and all(slope and _near(slope, clear[0], _LEAST) for slope in clear)
         return float(np.median(clear)) if agree and not _near(clear[0], 1.0, _LEAST) else None
 
-    def _float_bias(self, reader: Reader) -> Array | None:
+    def _float_bias(self, reader: _Reader) -> Array | None:
         other = reader.other
         values = None if other.bias == NO_TENSOR else self._reference.tensors[other.bias].data
         return values if values is not None and values.shape == reader.bias.shape and values.any() else None

@@ -117,8 +117,8 @@ CASES: dict[str, tuple[Build, float | None]] = {
     "UNPACK": (lambda net: net.add("UNPACK", [0], *[(1, 8, 8)] * 4, num=4, axis=3), 1.0),
 }
 NOT_DELEGATED = {  # by XNNPACK in int8; everything else of the list is
-    "ABS", "AVERAGE_POOL_2D", "EXPAND_DIMS", "GATHER", "HARD_SWISH", "MAXIMUM", "MINIMUM", "MIRROR_PAD", "PACK", "PADV2",
-    "PRELU", "RELU", "RELU6", "RESIZE_NEAREST_NEIGHBOR", "RSQRT", "SOFTMAX", "SQUARED_DIFFERENCE", "SQUEEZE",
+    "ABS", "AVERAGE_POOL_2D", "EXPAND_DIMS", "GATHER", "HARD_SWISH", "MAXIMUM", "MINIMUM", "MIRROR_PAD", "PACK",
+    "PADV2", "PRELU", "RELU", "RELU6", "RESIZE_NEAREST_NEIGHBOR", "RSQRT", "SOFTMAX", "SQUARED_DIFFERENCE", "SQUEEZE",
     "STRIDED_SLICE", "TILE", "UNPACK",
 }  # fmt: skip
 

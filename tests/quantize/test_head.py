@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from float_graphs import Net, answers, noise
 
-from edgekit import graph as graphs
 from edgekit import evaluate, quantize, recipe
+from edgekit import graph as graphs
 from edgekit.quantize import head
 
 SAMPLES = noise(1, 4, 4, 3, count=6)
