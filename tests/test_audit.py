@@ -232,6 +232,18 @@ def corrected(graph: Graph) -> None:
             bias.data = (bias.data + random.normal(0, 3 * bias.data.std(), bias.shape)).astype(np.int32)
 
 
+def test_bias_scales_that_mean_nothing_are_no_evidence(model: bytes) -> None:
+    """Some tools leave 1 there; others leave 0."""
+    for label in (0.0, 1.0):
+        graph = graphs.load(edited(int8(model), corrected))
+        for operator in graph.operators:
+            if operator.has_weights:
+                quantization = graph.tensors[operator.bias].quantization
+                quantization.scale = np.full_like(quantization.scale, label)
+        found = audit.audit(model, graphs.dump(graph), SAMPLES)
+        assert not any(layer.expected_scale for layer in found.layers)
+
+
 @pytest.mark.parametrize("factor", [1.5, 1 / 1.5])
 @pytest.mark.parametrize("position", [0, 1, 2, 3])
 def test_a_wrong_scale_of_an_output_is_named_by_its_readers_bias_whatever_that_holds(
@@ -714,6 +726,25 @@ def test_pairs_that_are_none(model: bytes, sound: Audit) -> None:
         audit.audit(model, quantized, [])
     with pytest.raises(DataError, match=r"a sample is \(4, 4, 3\)"):
         audit.audit(model, quantized, [np.zeros((4, 4, 3), np.float32)])
+
+
+def test_a_float_form_of_unknown_size(model: bytes) -> None:
+    def unknown(graph: Graph) -> None:
+        graph.tensors[0].shape_signature = (1, -1, -1, 3)
+
+    with pytest.raises(FileFormatError, match=r"the float model's input 'input0' has no fixed size \(1, -1, -1, 3\)"):
+        audit.audit(edited(model, unknown), int8(model), SAMPLES)
+
+
+def test_dead_layers_are_no_sign_of_another_network() -> None:
+    net = Net(SHAPE)
+    data = net.conv(0, 8, 3)
+    for _ in range(3):
+        data = net.conv(data, 8, 3)
+        for index in net.graph.operators[-1].inputs[1:]:
+            net.graph.tensors[index].data *= 0
+    model = net.done()
+    assert audit.audit(model, int8(model), SAMPLES).matched == 4
 
 
 def test_other_networks(model: bytes) -> None:

@@ -45,6 +45,7 @@ def match(reference: Graph, quantized: Graph, gains: Gains, inputs_differ: bool)
     FileFormatError if the reference is quantized itself, UsageError if the two are different networks.
     """
     _refuse_quantized(reference)
+    _refuse_unknown_size(reference)
     _refuse_other_ends(reference, quantized)
     partner = dict(zip(quantized.inputs, reference.inputs, strict=True))
     partner |= _by_name(reference, quantized)
@@ -135,6 +136,15 @@ def _refuse_quantized(reference: Graph) -> None:
             )
 
 
+def _refuse_unknown_size(reference: Graph) -> None:
+    for tensor in (reference.tensors[index] for index in reference.inputs):
+        if any(size < 0 for size in (tensor.shape_signature or ())[1:]):
+            raise FileFormatError(
+                f"the float model's input {tensor.name!r} has no fixed size {tensor.shape_signature}; give the float "
+                "file that the quantized model was made from, or convert with a fixed size"
+            )
+
+
 def _refuse_other_ends(reference: Graph, quantized: Graph) -> None:
     both = (reference, quantized)
     inputs = [", ".join(str(graph.tensors[index].shape) for index in graph.inputs) for graph in both]
@@ -158,7 +168,7 @@ def _refuse_other_kernels(
         if not operator.has_weights or partner.get(operator.data) in first:
             continue
         other, values = weighted_pair(reference, quantized, partner, operator), kernel(quantized, operator)
-        if other is not None and values is not None:
+        if other is not None and values is not None and values.any():  # a dead layer is no evidence
             found.append(_similarity(equalized_kernel(reference, other, gains), values))
     if found and statistics.median(found) < _SIMILAR:
         raise UsageError(
