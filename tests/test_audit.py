@@ -599,6 +599,24 @@ def test_the_gains_of_the_quantizer(model: bytes) -> None:
     assert found.layers[0].sqnr_db > 30
 
 
+@pytest.mark.parametrize("name", ["", "same"])
+def test_the_gains_of_a_model_without_names(model: bytes, name: str) -> None:
+    """The float file has no names to keep gains by; both sides give it the same ones."""
+
+    def unnamed(graph: Graph) -> None:
+        for tensor in graph.tensors:
+            tensor.name = name
+
+    plain = edited(model, unnamed)
+    by = recipe.Recipe("equalized", weights="int8", activations="int8", io="int8", equalization=0.5)
+    made = quantize.quantize(plain, by, SAMPLES)
+    assert len(made.gains) >= 2
+    found = audit.audit(plain, made.model, SAMPLES, made.gains)
+    assert (found.matched, found.named) == (7, 7)
+    assert all(layer.own_sqnr_db > 25 for layer in found.layers)
+    assert found.layers[0].sqnr_db > 30
+
+
 def test_the_file_may_carry_its_gains(model: bytes) -> None:
     net = chain()
     net.done()

@@ -124,9 +124,8 @@ class Models:
         partner = self.pairs.partner[index]
         values = real(self.quantized.tensors[index], self.runners[1].tensor(index))
         if partner not in self._maps:
-            values = values[
-                tuple(map(slice, self.reference.tensors[partner].shape))
-            ]  # without columns that nobody reads
+            shape = self.reference.tensors[partner].shape
+            values = values[tuple(map(slice, shape))]  # without columns that nobody reads
             return values * self._gain(partner) if self._has_gain(partner) else values
         mapped = self._maps[partner]
         if mapped is None:

@@ -120,7 +120,7 @@ class _Biases:
     def _makers(self, tensor: int) -> list[int]:
         """The tensors whose values a tensor holds: itself, or those that are only moved into it at the same scale.
 
-        Nothing for an input of the model; none that the float model does not have.
+        It goes no further back than the float model's tensors do. None for an input of the model.
         """
         operator = self._written.get(tensor)
         if operator is None:
