@@ -30,6 +30,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     `ranges`: how a range is taken from what the samples reach; `percentile` belongs to the method of that name.
     `equalization`: how far channels are brought to one range before quantizing, from 0 (not at all) to 1.
+    `split`: how many more multiplications, as a share, the values that cost most accuracy may take to get a ninth bit.
     `rounding`: weights to the nearest step, or so that the layer's output error is least ("gptq").
     `bias_correction`: biases take up the mean error that quantization leaves at each layer.
     `fold_input`: the first convolution takes raw pixels where that is exact, so that an int8 input loses nothing.
@@ -47,6 +48,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     ranges: RangeMethod = "minmax"
     percentile: Annotated[float, msgspec.Meta(gt=50, le=100)] = 99.99
     equalization: Share = 0.0
+    split: Share = 0.0
     rounding: Literal["nearest", "gptq"] = "nearest"
     bias_correction: bool = False
     fold_input: bool = False
@@ -70,6 +72,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 _CAREFUL: dict[str, Any] = {
     "ranges": "mse",
     "equalization": 0.75,
+    "split": 0.05,
     "rounding": "gptq",
     "bias_correction": True,
     "fold_input": True,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
@@ -14,6 +13,7 @@ from edgekit.errors import DataError, FileFormatError, UnknownNameError, UsageEr
 from edgekit.graph import NO_TENSOR, Array, Graph
 from edgekit.quantize import (
     activations,
+    channel_average,
     equalize,
     half,
     head,
@@ -25,6 +25,7 @@ from edgekit.quantize import (
     ranges,
     rounding,
     simplify,
+    split,
 )
 from edgekit.quantize.kernels import Rounded
 from edgekit.quantize.ranges import Range, Sample
@@ -80,7 +81,8 @@ def settle(
 class Settled:
     """A float graph with ranges and rounded kernels, from which quantized models are made at once, in several ways.
 
-    `samples` and `input` are what `settle` was given, in the form that the graph takes.
+    `samples` and `input` are what `settle` was given, in the form that the graph takes. `reach` is all that the samples
+    reach, outliers and all, for what is kept in int16.
     """
 
     graph: Graph
@@ -89,6 +91,7 @@ class Settled:
     input: InputSpec | None
     gains: Mapping[str, Array]
     ranges: dict[int, Range]
+    reach: dict[int, Range]
     rounded: Mapping[int, Rounded] = field(default_factory=dict)
 
     def quantized(self, keep_float: Sequence[str] = (), keep_int16: Sequence[str] = ()) -> Quantized:
@@ -122,14 +125,9 @@ class Settled:
         assert activation != "float32"
         careful = self.recipe.fit_head and self.recipe.output == "float32"
         tail = head.after_last_map(graph) - in_int16 if careful else frozenset()  # the pooling before a float output
-        reach = self._reach if in_int16 else {}
-        integer.quantize_graph(graph, self.ranges, activation, float_ends, rounded, in_float | tail, in_int16, reach)
-
-    @functools.cached_property
-    def _reach(self) -> dict[int, Range]:
-        """All that the samples reach, outliers and all, for what is kept in int16."""
-        found = ranges.observe(self.graph, graphs.dump(self.graph), self.samples)
-        return {**found, **{index: self.ranges[index] for index in self.graph.inputs}}
+        integer.quantize_graph(
+            graph, self.ranges, activation, float_ends, rounded, in_float | tail, in_int16, self.reach
+        )
 
 
 def outputs_named(graph: Graph, names: Sequence[str]) -> frozenset[int]:
@@ -172,12 +170,25 @@ class _Job:
         self._prepare_input()
         self.graph.drop_unused()
         _refuse_kept(self.graph, recipe)
+        seen = activations.observe(self.graph, recipe, self.samples, self._stage("ranges"))
         if recipe.equalization:
-            reach = activations.channel_reach(self.graph, self.samples, self._stage("equalize"))
-            self.gains = equalize.equalize(self.graph, reach, recipe.equalization)
-        found = activations.fitted(self.graph, recipe, self.samples, self._stage("ranges"), classifies)
-        settled = Settled(self.graph, recipe, self.samples, self.spec, self.gains, self._with_pixels(found))
+            by_tensor = equalize.equalize(self.graph, activations.reach(self.graph, seen), recipe.equalization)
+            seen = seen.divided(by_tensor)
+            self.gains = equalize.by_name(self.graph, by_tensor)
+        found = self._known(activations.fitted(self.graph, recipe, seen), classifies)
+        reach = self._known(seen.extremes.whole(self.graph), classifies=False)
+        if recipe.split:
+            self._split(found, reach)
+        settled = Settled(self.graph, recipe, self.samples, self.spec, self.gains, found, reach)
         return dataclasses.replace(settled, rounded=self._rounded(settled.build))
+
+    def _split(self, *found: dict[int, Range]) -> None:
+        for index in split.choose(self.graph, found[0], self.samples, self.recipe.split):
+            name, channels = self.graph.tensors[index].name, self.graph.tensors[index].shape[-1]
+            gain = split.split(self.graph, index, found[0][index][1])
+            self.gains[name] = np.tile(self.gains.get(name, np.ones(channels, np.float32)) * gain, 2)
+            for limits in found:
+                limits[index] = (0.0, split.HALF)
 
     def _store_weights(self) -> None:
         self.graph.drop_unused()
@@ -193,11 +204,15 @@ class _Job:
                 self.samples = normalisation.as_pixels(self.samples, self.spec)
                 self.spec = folded
 
-    def _with_pixels(self, found: dict[int, Range]) -> dict[int, Range]:
-        """The input's range is known where it is an image, whatever the samples reach."""
-        if self.spec is None or len(self.graph.inputs) != 1:
-            return found
-        return {**found, self.graph.inputs[0]: normalisation.pixel_range(self.spec)}
+    def _known(self, found: dict[int, Range], classifies: bool) -> dict[int, Range]:
+        """The ranges with those that are known better: an image's, whatever the samples reach, and logits'."""
+        if self.spec is not None and len(self.graph.inputs) == 1:
+            found = {**found, self.graph.inputs[0]: normalisation.pixel_range(self.spec)}
+        if classifies and self.recipe.fit_head and self.recipe.output == "int8":
+            output = self.graph.outputs[0]
+            logits = [values[output] for values in ranges.run(graphs.dump(self.graph), self.samples, [output])]
+            found = {**found, output: head.fitted_range(logits, found[output])}
+        return found
 
     def _rounded(self, build: Callable[[Mapping[int, Rounded]], Graph]) -> dict[int, Rounded]:
         gptq = self.recipe.rounding == "gptq"
@@ -225,6 +240,7 @@ def _loaded(model: bytes) -> Graph:
     graph.name_apart()  # gains and layers to keep are known by name
     simplify.drop_empty(graph)
     simplify.fuse_padding(graph)
+    channel_average.average_by_convolution(graph)
     return graph
 
 

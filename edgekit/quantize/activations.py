@@ -2,65 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from edgekit import graph as graphs
 from edgekit.graph import Array, Graph
-from edgekit.quantize import equalize, head, histograms, integer, ranges, scales
+from edgekit.quantize import equalize, histograms, integer, operators, ranges, scales
 from edgekit.quantize.histograms import Histogram
 from edgekit.quantize.operators import SAME_SCALE
-from edgekit.quantize.ranges import Progress, Range, Sample
+from edgekit.quantize.ranges import Extremes, Progress, Range, Sample
+from edgekit.quantize.scales import Scale
 from edgekit.recipe import Recipe
 
 
-def channel_reach(graph: Graph, samples: Sequence[Sample], progress: Progress | None = None) -> dict[int, Array]:
+@dataclass(frozen=True)
+class Seen:
+    """What the samples do in a float graph; histograms are there for what the recipe fits."""
+
+    extremes: Extremes
+    histograms: Mapping[int, Histogram]
+
+    def divided(self, gains: Mapping[int, Array]) -> Seen:
+        """What they do once channels are divided by these gains; every tensor's are asked for."""
+        histograms = {index: each.divided(gains[index]) for index, each in self.histograms.items()}
+        return Seen(self.extremes.divided(gains), histograms)
+
+
+def observe(graph: Graph, recipe: Recipe, samples: Sequence[Sample], progress: Progress | None = None) -> Seen:
+    """Runs the float graph on the samples: once, and once more where the recipe looks at distributions."""
+    model = graphs.dump(graph)
+    extremes = ranges.observe(graph, model, samples, progress)
+    wanted = {*equalize.carried(graph)} if recipe.equalization else set[int]()
+    if _clips(recipe):
+        wanted |= {*extremes.low} - {*graph.inputs, *graph.outputs} - _padded_lowest(graph)
+    limits = {index: extremes.limits(index) for index in sorted(wanted)}
+    return Seen(extremes, histograms.collect(model, samples, limits, progress) if limits else {})
+
+
+def reach(graph: Graph, seen: Seen) -> dict[int, Array]:
     """How far each channel of the tensors that can be equalized reaches, without the outliers that cost too much."""
-    model, indices = graphs.dump(graph), equalize.carried(graph)
-    if not indices:
-        return {}
-    limits = histograms.channel_limits(model, samples, indices, progress)
-    found = histograms.collect(model, samples, limits, progress)
+    carried = {index: seen.histograms[index] for index in equalize.carried(graph)}
     return {
-        index: histograms.least_error([each]) * np.maximum(np.abs(each.low), np.abs(each.high))
-        for index, each in found.items()
+        index: histograms.least_error(each) * np.maximum(np.abs(each.low), np.abs(each.high))
+        for index, each in carried.items()
     }
 
 
-def fitted(
-    graph: Graph, recipe: Recipe, samples: Sequence[Sample], progress: Progress | None = None, classifies: bool = False
-) -> dict[int, Range]:
-    """Range of every activation; `classifies` says that the output is the logits of a softmax."""
-    model = graphs.dump(graph)
+def fitted(graph: Graph, recipe: Recipe, seen: Seen) -> dict[int, Range]:
+    """Range of every activation."""
     if recipe.ranges == "moving_average":
-        return ranges.observe_average(graph, model, samples, progress)
-    found = ranges.observe(graph, model, samples, progress)
-    if recipe.activations == "int8" and recipe.ranges != "minmax":
-        found |= _clipped(graph, model, recipe, samples, found, progress)
-    if recipe.fit_head and recipe.output == "int8" and classifies:
-        output = graph.outputs[0]
-        logits = [values[output] for values in ranges.run(model, samples, [output])]
-        found[output] = head.fitted_range(logits, found[output])
-    return found
+        return seen.extremes.average(graph)
+    found = seen.extremes.whole(graph)
+    return found | _clipped(graph, recipe, seen, found) if _clips(recipe) else found
 
 
-def _clipped(
-    graph: Graph,
-    model: bytes,
-    recipe: Recipe,
-    samples: Sequence[Sample],
-    observed: dict[int, Range],
-    progress: Progress | None,
-) -> dict[int, Range]:
+def round_value(graph: Graph, index: int, scale: Scale) -> None:
+    """Lets all that read a float tensor, which an operator writes, read it by way of int8."""
+    producer = graph.producer(index)
+    assert producer is not None
+    tensor = graph.tensors[index]
+    stored = graph.add_tensor(dataclasses.replace(tensor, dtype="int8", quantization=scale.quantization()))
+    back = graph.add_tensor(dataclasses.replace(tensor))
+    for reader in graph.consumers(index):
+        reader.inputs = [back if other == index else other for other in reader.inputs]
+    graph.outputs = [back if other == index else other for other in graph.outputs]
+    graph.rename_in_signatures(index, back)
+    place = graph.operators.index(producer) + 1
+    graph.operators.insert(place, operators.conversion("QUANTIZE", index, stored, "int8"))
+    graph.operators.insert(place + 1, operators.conversion("DEQUANTIZE", stored, back, "int8"))
+
+
+def _padded_lowest(graph: Graph) -> set[int]:
+    return {operator.outputs[0] for operator in graph.operators if ranges.is_lowest_padding(graph, operator)}
+
+
+def _clips(recipe: Recipe) -> bool:
+    return recipe.activations == "int8" and recipe.ranges in ("percentile", "mse")
+
+
+def _clipped(graph: Graph, recipe: Recipe, seen: Seen, observed: dict[int, Range]) -> dict[int, Range]:
     """Ranges that give up outliers, one for each group of tensors with one scale."""
     ends = {*graph.inputs, *graph.outputs}
-    indices = [index for index in observed if index not in ends]
-    limits = histograms.channel_limits(model, samples, indices, progress)
-    counted = histograms.collect(model, samples, limits, progress)
     found: dict[int, Range] = {}
     for group in scales.shared_scales(integer.integer_operators(graph, "int8"), observed):
-        parts = [counted[index] for index in group if index in counted and _is_computed_with(graph, index)]
+        parts = [
+            seen.histograms[index] for index in group if index in seen.histograms and _is_computed_with(graph, index)
+        ]
         if parts and not ends & {*group}:
             found |= dict.fromkeys(group, _range(parts, recipe))
     return found
@@ -70,7 +100,7 @@ def _range(parts: list[Histogram], recipe: Recipe) -> Range:
     """By percentile over all channels; or the union of the ranges that serve each channel best."""
     if recipe.ranges == "percentile":
         return histograms.percentile(parts, recipe.percentile)
-    shares = [histograms.least_error([part]) for part in parts]
+    shares = [histograms.least_error(part) for part in parts]
     low = min(float((part.low * share).min()) for part, share in zip(parts, shares, strict=True))
     high = max(float((part.high * share).max()) for part, share in zip(parts, shares, strict=True))
     return min(low, 0.0), max(high, 0.0)

@@ -26,8 +26,8 @@ def carried(graph: Graph) -> list[int]:
     return [operator.outputs[0] for operator in graph.operators if operator.has_weights and channels.any_free(operator)]
 
 
-def equalize(graph: Graph, reach: Mapping[int, Array], strength: float) -> dict[str, Array]:
-    """Scales channels in place; returns, by tensor name, each channel's gain: old value = gain * new value.
+def equalize(graph: Graph, reach: Mapping[int, Array], strength: float) -> dict[int, Array]:
+    """Scales channels in place; returns, by tensor, each channel's gain: old value = gain * new value.
 
     `reach` gives the largest magnitude of each channel of the tensors that `carried` names.
     `strength` 1 brings every channel to the full range; less leaves the channels that the next layer weighs little
@@ -43,9 +43,12 @@ def equalize(graph: Graph, reach: Mapping[int, Array], strength: float) -> dict[
     for operator in graph.operators:
         if operator.has_weights:
             _rescale(graph, operator, by_tensor)
-    return {
-        graph.tensors[index].name: gain.astype(np.float32) for index, gain in by_tensor.items() if (gain != 1).any()
-    }
+    return by_tensor
+
+
+def by_name(graph: Graph, gains: Mapping[int, Array]) -> dict[str, Array]:
+    """The gains by tensor name, without those that change nothing: what a file keeps of them."""
+    return {graph.tensors[index].name: gain.astype(np.float32) for index, gain in gains.items() if (gain != 1).any()}
 
 
 class _Channels:

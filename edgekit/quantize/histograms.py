@@ -29,6 +29,10 @@ class Histogram:
     high: Array
     counts: Array
 
+    def divided(self, gains: Array) -> Histogram:
+        """The same of channels that are divided by these gains."""
+        return Histogram(self.low / gains, self.high / gains, self.counts)
+
     def centres(self) -> Array:
         """The value each bin stands for, of shape (channels, BINS)."""
         share = (np.arange(BINS) + 0.5) / BINS
@@ -50,29 +54,17 @@ def collect(
     return found
 
 
-def channel_limits(
-    model: bytes, samples: Sequence[Sample], indices: Sequence[int], progress: Progress | None = None
-) -> dict[int, tuple[Array, Array]]:
-    """Smallest and largest value of each channel (last axis) of some tensors."""
-    lowest, highest = dict[int, Array](), dict[int, Array]()
-    for values in ranges.run(model, samples, indices, progress):
-        for index, value in values.items():
-            rows = value.reshape(-1, value.shape[-1])
-            low, high = rows.min(0), rows.max(0)
-            lowest[index] = np.minimum(lowest.get(index, low), low)
-            highest[index] = np.maximum(highest.get(index, high), high)
-    return {index: (lowest[index], highest[index]) for index in lowest}
-
-
-def least_error(histograms: Sequence[Histogram]) -> Array:
+def least_error(histogram: Histogram) -> Array:
     """The share of the whole range, per channel, that an 8-bit scale should cover so that the squared error is least.
 
-    What lies beyond is clipped. Several histograms of equal channel counts are fitted together, for tensors that
-    share a scale; the range is then that of their union.
+    What lies beyond is clipped.
     """
-    low = np.minimum(0, np.min([each.low for each in histograms], axis=0))
-    high = np.maximum(0, np.max([each.high for each in histograms], axis=0))
-    errors = [np.sum([_error(each, low * share, high * share) for each in histograms], axis=0) for share in _SHRINKS]
+    low, high = np.minimum(0, histogram.low), np.maximum(0, histogram.high)
+    upper, lower = _Tail(histogram), _Tail(_mirrored(histogram))
+    errors = [
+        upper.clipped(high * share) + lower.clipped(-low * share) + _rounding(upper, lower, low * share, high * share)
+        for share in _SHRINKS
+    ]
     best: Array = _SHRINKS[np.argmin(errors, axis=0)]
     return best
 
@@ -94,18 +86,48 @@ def _reach(centres: Array, counts: Array, percent: float) -> float:
     return float(centres[order][min(int(np.searchsorted(share, percent / 100)), len(order) - 1)])
 
 
-def _error(histogram: Histogram, low: Array, high: Array) -> Array:
-    """Squared error of quantizing to [low, high] per channel: rounding inside, distance outside."""
-    centres = histogram.centres()
-    beyond = np.maximum(centres - high[:, None], 0) + np.maximum(low[:, None] - centres, 0)
-    rounding = ((high - low) / _STEPS) ** 2 / 12
-    error: Array = (histogram.counts * np.where(beyond > 0, beyond**2, rounding[:, None])).sum(1)
+class _Tail:
+    """Sums over what lies above a limit, for any limit: of the counts, and of the squared distance from it."""
+
+    def __init__(self, histogram: Histogram) -> None:
+        self.low = histogram.low
+        self.width = np.maximum(histogram.high - histogram.low, _NARROWEST) / BINS
+        powers = (np.arange(BINS) + 0.5) ** np.arange(3)[:, None, None]  # of the bins' centres, in bins
+        sums = np.zeros((3, len(self.low), BINS + 1))
+        sums[:, :, :BINS] = np.cumsum((histogram.counts * powers)[:, :, ::-1], axis=2)[:, :, ::-1]
+        self.sums = sums
+
+    def count(self, limit: Array) -> Array:
+        """How many values of each channel lie above its limit."""
+        count: Array = self._above(limit)[0]
+        return count
+
+    def clipped(self, limit: Array) -> Array:
+        """The squared error of clipping each channel at its limit."""
+        place = (limit - self.low) / self.width
+        count, linear, squared = self._above(limit)
+        error: Array = (squared - 2 * place * linear + place**2 * count) * self.width**2
+        return error
+
+    def _above(self, limit: Array) -> Array:
+        first = np.clip(np.floor((limit - self.low) / self.width + 0.5), 0, BINS).astype(np.int64)
+        above: Array = self.sums[:, np.arange(len(first)), first]
+        return above
+
+
+def _mirrored(histogram: Histogram) -> Histogram:
+    return Histogram(-histogram.high, -histogram.low, histogram.counts[:, ::-1])
+
+
+def _rounding(upper: _Tail, lower: _Tail, low: Array, high: Array) -> Array:
+    """The squared error of rounding what lies between the limits."""
+    inside = upper.sums[0, :, 0] - upper.count(high) - lower.count(-low)
+    error: Array = inside * ((high - low) / _STEPS) ** 2 / 12
     return error
 
 
 def _count(histogram: Histogram, value: Array) -> None:
-    channels = len(histogram.low)
-    rows = value.reshape(-1, channels)
+    channels, rows = len(histogram.low), ranges.by_channel(value)
     rows = rows[:: max(1, rows.size // _MOST_VALUES)]
     span = np.maximum(histogram.high - histogram.low, _NARROWEST)
     bins = ((rows - histogram.low) * (BINS / span * (1 - 1e-6)).astype(np.float32)).astype(np.int32)

@@ -9,7 +9,7 @@ import msgspec
 
 from edgekit import quantize
 from edgekit.errors import DataError, QualityError, UsageError
-from edgekit.quantize import Progress, Quantized, Settled, sensitivity
+from edgekit.quantize import Progress, Quantized, Settled, ranges, sensitivity
 from edgekit.quantize.ranges import Sample
 from edgekit.quantize.sensitivity import JUDGED, Candidate, Judge, Score, Sensitivity
 from edgekit.recipe import Recipe
@@ -117,7 +117,7 @@ class _Quest:
         self.float_model, self.recipe, self.fitted, self.spec = float_model, recipe, fitted, spec
         self.target, self.budget, self.progress = target, budget, progress
         self.settled: Settled = quantize.settle(float_model, recipe, fitted, progress, spec)
-        self.chooser = Judge(float_model, sensitivity.spread(fitted, JUDGED), spec)
+        self.chooser = Judge(float_model, ranges.spread(fitted, JUDGED), spec)
         self.judge = Judge(float_model, held_out, spec)
         self.base = self.settled.quantized()
         self.before = self.judge.score(self.base)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -41,24 +42,61 @@ def run(
             progress(number + 1, len(samples))
 
 
+@dataclass(frozen=True)
+class Extremes:
+    """Smallest and largest value of each channel (last axis) of each activation: (samples, channels) by tensor."""
+
+    low: Mapping[int, Array]
+    high: Mapping[int, Array]
+
+    def limits(self, index: int) -> tuple[Array, Array]:
+        """What each channel of a tensor reaches over all samples."""
+        return self.low[index].min(0), self.high[index].max(0)
+
+    def divided(self, gains: Mapping[int, Array]) -> Extremes:
+        """The same of a graph whose channels are divided by these gains, by tensor."""
+        low, high = ({index: each / gains[index] for index, each in side.items()} for side in (self.low, self.high))
+        return Extremes(low, high)
+
+    def whole(self, graph: Graph) -> dict[int, Range]:
+        """The range of each activation over all samples."""
+        found = {index: self.limits(index) for index in self.low}
+        return _completed(graph, {index: (float(low.min()), float(high.max())) for index, (low, high) in found.items()})
+
+    def average(self, graph: Graph) -> dict[int, Range]:
+        """Moving average of the ranges, sample by sample: one odd image does not set a range."""
+        found = {index: (_average(self.low[index].min(1)), _average(self.high[index].max(1))) for index in self.low}
+        return _completed(graph, found)
+
+
 def observe(
     graph: Graph, model: bytes, samples: Sequence[Sample], progress: Progress | None = None, threads: int = 2
-) -> dict[int, Range]:
-    """Smallest and largest value of each activation over all samples.
+) -> Extremes:
+    """What each channel of each activation reaches.
 
     DataError as `run` has it, and if a sample drives the model to infinity or NaN.
     """
-    lowest, highest = _extremes(graph, model, samples, progress, threads)
-    return _completed(graph, dict(zip(lowest, zip(_lowest(lowest), _highest(highest), strict=True), strict=True)))
+    indices = activations(graph)
+    low, high = dict[int, list[Array]](), dict[int, list[Array]]()
+    for values in run(model, samples, indices, progress, threads):
+        for index, value in values.items():
+            rows = by_channel(value) if value.size else np.zeros((1, 1))
+            low.setdefault(index, []).append(rows.min(0))
+            high.setdefault(index, []).append(rows.max(0))
+    found = Extremes(*({index: np.stack(each) for index, each in side.items()} for side in (low, high)))
+    _check_finite(graph, found)
+    return found
 
 
-def observe_average(
-    graph: Graph, model: bytes, samples: Sequence[Sample], progress: Progress | None = None, threads: int = 2
-) -> dict[int, Range]:
-    """Moving average, sample by sample, of the smallest and largest value: one odd image does not set a range."""
-    lowest, highest = _extremes(graph, model, samples, progress, threads)
-    averaged = {index: (_average(lowest[index]), _average(highest[index])) for index in lowest}
-    return _completed(graph, averaged)
+def spread(samples: Sequence[Sample], most: int) -> list[Sample]:
+    """At most so many of the samples, evenly from all over."""
+    places = np.linspace(0, len(samples) - 1, min(most, len(samples))).astype(int)
+    return [samples[place] for place in places]
+
+
+def by_channel(value: Array) -> Array:
+    """A tensor's values as (positions, channels)."""
+    return value.reshape(-1, value.shape[-1] if value.ndim else 1)
 
 
 def is_lowest_padding(graph: Graph, operator: Operator) -> bool:
@@ -67,31 +105,10 @@ def is_lowest_padding(graph: Graph, operator: Operator) -> bool:
     return value is not None and bool((value < _LOWEST).all())
 
 
-def _extremes(
-    graph: Graph, model: bytes, samples: Sequence[Sample], progress: Progress | None, threads: int
-) -> tuple[dict[int, list[float]], dict[int, list[float]]]:
-    indices = activations(graph)
-    lowest: dict[int, list[float]] = {index: [] for index in indices}
-    highest: dict[int, list[float]] = {index: [] for index in indices}
-    for values in run(model, samples, indices, progress, threads):
-        for index, value in values.items():
-            lowest[index].append(float(value.min()))
-            highest[index].append(float(value.max()))
-    return lowest, highest
-
-
-def _lowest(values: Mapping[int, list[float]]) -> list[float]:
-    return [float(np.min(each)) for each in values.values()]  # unlike min(), carries NaN
-
-
-def _highest(values: Mapping[int, list[float]]) -> list[float]:
-    return [float(np.max(each)) for each in values.values()]
-
-
-def _average(values: list[float]) -> float:
-    average = values[0]
+def _average(values: Array) -> float:
+    average = float(values[0])
     for value in values[1:]:
-        average = _MOMENTUM * average + (1 - _MOMENTUM) * value
+        average = _MOMENTUM * average + (1 - _MOMENTUM) * float(value)
     return average
 
 
@@ -99,7 +116,6 @@ def _completed(graph: Graph, ranges: dict[int, Range]) -> dict[int, Range]:
     for operator in graph.operators:
         if is_lowest_padding(graph, operator):
             ranges[operator.outputs[0]] = ranges[operator.inputs[0]]
-    _check_finite(graph, ranges)
     return ranges
 
 
@@ -112,9 +128,10 @@ def _fill(runner: Runner, sample: tuple[Array, ...]) -> None:
         runner.set_input(info.quantize(values), position)
 
 
-def _check_finite(graph: Graph, ranges: dict[int, Range]) -> None:
-    for index, limits in ranges.items():
-        if not np.isfinite(limits).all():
+def _check_finite(graph: Graph, extremes: Extremes) -> None:
+    padded = {operator.outputs[0] for operator in graph.operators if is_lowest_padding(graph, operator)}
+    for index in (index for index in extremes.low if index not in padded):
+        if not np.isfinite(extremes.limits(index)).all():
             name = graph.tensors[index].name
             if index in graph.inputs:
                 raise DataError(f"a calibration sample holds infinite or undefined values for {name!r}")

@@ -8,6 +8,8 @@ what the layers before have shifted (bias correction, Nagel et al. 2019). No lab
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +24,9 @@ from edgekit.runtime import Runner
 
 Build = Callable[[Mapping[int, Rounded]], Graph]  # the integer graph with these kernels and the rest rounded plainly
 
-_POSITIONS = 400  # of one layer's output and one sample; more change nothing that can be measured
+_POSITIONS = (100, 400)  # of one layer's output and one sample: sixteen for each weight of a filter, within these
+_AT_ONCE = 10  # samples whose products are taken together: larger products are faster ones
+_LEAST_TERMS = 64  # how many roundings of float32 add up in a product of two inputs, at least
 _DAMPING = 0.01  # of the mean curvature, as in the paper
 _BLOCK = 64  # columns between two updates of the rest
 _WIDEST = 4096  # kernels with more inputs than this are rounded to the nearest: their curvature would not fit
@@ -32,12 +36,41 @@ _MOST_WORK = 2e9  # multiplications of a sweep; dense layers beyond it get none
 
 @dataclass
 class _Statistics:
-    """Sums over the sampled positions of one layer: products of inputs, inputs, and the float model's inputs."""
+    """Sums over the sampled positions of one layer, of what its inputs differ by from their mean in the float model.
 
+    That mean, `reference`, is taken off before products are summed, for sums in float32 could not hold the rest beside
+    it.
+    """
+
+    reference: Array  # (groups, n)
     products: Array | None  # (groups, n, n), or None where only means are wanted
     total: Array  # (groups, n)
-    reference: Array  # (groups, n)
     positions: int = 0
+
+    def add(self, rows: Array) -> None:
+        """Counts inputs of shape (groups, positions, n)."""
+        moved = rows - self.reference[:, None, :].astype(np.float32)
+        if self.products is not None:
+            self.products += moved.transpose(0, 2, 1) @ moved
+        self.total += moved.sum(1, dtype=np.float64)
+        self.positions += rows.shape[1]
+
+    @property
+    def mean(self) -> Array:
+        """What the quantized layers before really give, on average."""
+        found: Array = self.reference + self.total / self.positions
+        return found
+
+    def covariance(self) -> Array | None:
+        """Of the inputs, (groups, n, n), kept positive definite where one hardly varies."""
+        if self.products is None:
+            return None
+        moved = self.total / self.positions
+        squares = self.products / self.positions
+        rounding = np.finfo(np.float32).eps * np.einsum("gnn->gn", squares).max(1) * max(moved.shape[1], _LEAST_TERMS)
+        found: Array = squares - moved[:, :, None] * moved[:, None, :]
+        found += np.eye(moved.shape[1]) * rounding[:, None, None]
+        return found
 
 
 def round_weights(
@@ -170,34 +203,38 @@ def _stored(graph: Graph, index: int, real: Array) -> Array:
 def _float_means(
     graph: Graph, model: bytes, samples: Sequence[Sample], stages: Mapping[int, list[Operator]]
 ) -> dict[int, Array]:
-    """The summed inputs of every layer in the float model, at the positions that `_observe` takes too."""
+    """The mean input of every layer in the float model, at the positions that `_observe` takes too."""
     found: dict[int, Array] = {}
+    positions: Counter[int] = Counter()
     for sample, values in enumerate(ranges.run(model, samples, list(stages))):
         for tensor, layers in stages.items():
             for layer in layers:
-                rows = patches.rows(graph, layer, values[tensor], _POSITIONS, seed=sample)
+                rows = _inputs(graph, layer, values[tensor], sample)
                 found[layer.inputs[1]] = found.get(layer.inputs[1], 0) + rows.sum(1, dtype=np.float64)
-    return found
+                positions[layer.inputs[1]] += rows.shape[1]
+    return {kernel: total / positions[kernel] for kernel, total in found.items()}
 
 
 def _observe(
     graph: Graph, layers: Sequence[Operator], values: Iterator[Array], means: Mapping[int, Array], gptq: bool
 ) -> dict[int, _Statistics]:
     found: dict[int, _Statistics] = {}
-    for sample, value in enumerate(values):
+    numbered = enumerate(values)
+    while few := list(itertools.islice(numbered, _AT_ONCE)):
         for layer in layers:
-            rows = patches.rows(graph, layer, value, _POSITIONS, seed=sample)
-            kernel = layer.inputs[1]
+            parts = [_inputs(graph, layer, value, sample) for sample, value in few]
+            rows, kernel = np.concatenate(parts, axis=1), layer.inputs[1]
             if kernel not in found:
                 wide = not gptq or rows.shape[2] > _WIDEST
                 products = None if wide else np.zeros((len(rows), rows.shape[2], rows.shape[2]))
-                found[kernel] = _Statistics(products, np.zeros(rows.shape[::2]), means[kernel])
-            statistics = found[kernel]
-            if statistics.products is not None:
-                statistics.products += rows.transpose(0, 2, 1) @ rows
-            statistics.total += rows.sum(1, dtype=np.float64)
-            statistics.positions += rows.shape[1]
+                found[kernel] = _Statistics(means[kernel], products, np.zeros(rows.shape[::2]))
+            found[kernel].add(rows)
     return found
+
+
+def _inputs(graph: Graph, layer: Operator, value: Array, sample: int) -> Array:
+    weights = graph.tensors[layer.inputs[1]].elements // graph.tensors[layer.outputs[0]].shape[-1]
+    return patches.rows(graph, layer, value, int(np.clip(16 * weights, *_POSITIONS)), seed=sample)
 
 
 def _rounded(
@@ -209,25 +246,14 @@ def _rounded(
     weights = patches.as_matrix(graph, layer, tensor.data.astype(np.float64))
     steps = np.broadcast_to(scales.astype(np.float64), (weights.shape[0] * weights.shape[1],))
     steps = steps.reshape(weights.shape[:2])
-    mean = found.total / found.positions
-    curvature = None
-    if gptq and found.products is not None:
-        curvature = _spread(found.products / found.positions, mean)
+    curvature = found.covariance() if gptq else None
     codes = _nearest(weights / steps[:, :, None]) if curvature is None else _compensated(weights, steps, curvature)
     if correct_bias:
-        reference = found.reference / found.positions
-        left = np.einsum("gon,gn->go", weights, reference) - np.einsum("gon,gn->go", codes * steps[:, :, None], mean)
+        left = np.einsum("gon,gn->go", weights, found.reference)
+        left -= np.einsum("gon,gn->go", codes * steps[:, :, None], found.mean)
         bias = bias + left.reshape(-1)
     kernel = patches.from_matrix(graph, layer, codes).astype(np.int8)
     return Rounded(kernel, scales, bias.astype(np.float32))
-
-
-def _spread(products: Array, mean: Array) -> Array:
-    """The covariance of a layer's inputs, kept positive definite where an input hardly varies about a large mean."""
-    covariance: Array = products - mean[:, :, None] * mean[:, None, :]
-    cancelled = np.finfo(np.float32).eps * np.einsum("gnn->gn", products).max(1)
-    covariance += np.eye(mean.shape[1]) * cancelled[:, None, None] * mean.shape[1]
-    return covariance
 
 
 def _bias(graph: Graph, layer: Operator) -> Array:

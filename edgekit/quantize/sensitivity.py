@@ -22,17 +22,18 @@ from edgekit.quantize import (
     Progress,
     Quantized,
     Settled,
+    activations,
     head,
     integer,
     kernels,
     normalisation,
     operators,
     patches,
+    ranges,
     scales,
 )
 from edgekit.quantize.kernels import Rounded
-from edgekit.quantize.ranges import Sample, run
-from edgekit.quantize.scales import Scale
+from edgekit.quantize.ranges import Sample
 from edgekit.recipe import Recipe
 from edgekit.runtime import Runner
 from edgekit.spec import InputSpec
@@ -113,7 +114,7 @@ def measure(
 ) -> list[Sensitivity]:
     """Every candidate of the model as `recipe` quantizes it, the noisiest first; arguments as for `quantize`."""
     settled = quantize.settle(float_model, recipe, samples, progress, spec)
-    return of_settled(settled, Judge(float_model, spread(samples, JUDGED), spec), progress)
+    return of_settled(settled, Judge(float_model, ranges.spread(samples, JUDGED), spec), progress)
 
 
 def of_settled(settled: Settled, judge: Judge, progress: Progress | None = None) -> list[Sensitivity]:
@@ -189,7 +190,7 @@ class _Noise:
             for index in group:
                 producer = graph.producer(index)
                 if producer is not None and producer.kind not in operators.SAME_SCALE:
-                    _round_value(graph, index, producer, self.scales[index])
+                    activations.round_value(graph, index, self.scales[index])
             self.known[group] = self._divergence(graph)
         return self.known[group]
 
@@ -200,28 +201,14 @@ class _Noise:
 
 def _mean_inputs(settled: Settled) -> dict[int, Array]:
     """What each kernel is multiplied with on average, (groups, n), by the kernel's index."""
-    graph, samples = settled.graph, spread(settled.samples, JUDGED)
+    graph, samples = settled.graph, ranges.spread(settled.samples, JUDGED)
     layers = [operator for operator in graph.operators if kernels.can_round(graph, operator)]
     found: dict[int, Array] = {}
-    for number, values in enumerate(run(graphs.dump(graph), samples, [layer.data for layer in layers])):
+    for number, values in enumerate(ranges.run(graphs.dump(graph), samples, [layer.data for layer in layers])):
         for layer in layers:
             rows = patches.rows(graph, layer, values[layer.data], _POSITIONS, seed=number)
             found[layer.inputs[1]] = found.get(layer.inputs[1], 0) + rows.mean(1, dtype=np.float64) / len(samples)
     return found
-
-
-def _round_value(graph: Graph, index: int, producer: Operator, scale: Scale) -> None:
-    """Lets all that read a float tensor read it by way of int8."""
-    tensor = graph.tensors[index]
-    stored = graph.add_tensor(dataclasses.replace(tensor, dtype="int8", quantization=scale.quantization()))
-    back = graph.add_tensor(dataclasses.replace(tensor))
-    for reader in graph.consumers(index):
-        reader.inputs = [back if other == index else other for other in reader.inputs]
-    graph.outputs = [back if other == index else other for other in graph.outputs]
-    graph.rename_in_signatures(index, back)
-    place = graph.operators.index(producer) + 1
-    graph.operators.insert(place, operators.conversion("QUANTIZE", index, stored, "int8"))
-    graph.operators.insert(place + 1, operators.conversion("DEQUANTIZE", stored, back, "int8"))
 
 
 def candidates(settled: Settled) -> list[Candidate]:
@@ -255,12 +242,6 @@ def names(chosen: Iterable[Candidate]) -> tuple[tuple[str, ...], tuple[str, ...]
     in_float = dict.fromkeys(name for each in chosen if each.form == "float32" for name in each.outputs)
     in_int16 = dict.fromkeys(name for each in chosen if each.form == "int16" for name in each.outputs)
     return tuple(in_float), tuple(name for name in in_int16 if name not in in_float)
-
-
-def spread(samples: Sequence[Sample], most: int) -> list[Sample]:
-    """At most so many of the samples, evenly from all over."""
-    places = np.linspace(0, len(samples) - 1, min(most, len(samples))).astype(int)
-    return [samples[place] for place in places]
 
 
 def time_ratios(base: bytes, models: Sequence[bytes]) -> list[float]:

@@ -13,6 +13,7 @@ from edgekit import graph as graphs
 from edgekit.graph import Array
 from edgekit.quantize import activations, histograms, normalisation, quantize, ranges
 from edgekit.quantize.histograms import BINS, Histogram
+from edgekit.quantize.ranges import Range
 from edgekit.recipe import RangeMethod, Recipe
 from edgekit.spec import InputSpec, square
 
@@ -39,7 +40,11 @@ def samples_with_outlier(height: float = 40.0) -> list[Array]:
 
 def fitted(recipe: Recipe, samples: list[Array]) -> tuple[float, float]:
     net, _model = outlier_net()
-    return activations.fitted(net.graph, recipe, samples)[net.graph.operators[0].outputs[0]]
+    return found(net, recipe, samples)[net.graph.operators[0].outputs[0]]
+
+
+def found(net: Net, recipe: Recipe, samples: list[Array]) -> dict[int, Range]:
+    return activations.fitted(net.graph, recipe, activations.observe(net.graph, recipe, samples))
 
 
 def test_minmax_keeps_an_outlier_and_the_others_give_it_up():
@@ -56,8 +61,7 @@ def test_least_error_gives_up_an_outlier_once_enough_values_pay_for_its_steps():
     alone = counts.copy()
     alone[0, :-1] *= 1000
     assert (
-        histograms.least_error([Histogram(low, high, alone)])[0]
-        < histograms.least_error([Histogram(low, high, counts)])[0]
+        histograms.least_error(Histogram(low, high, alone))[0] < histograms.least_error(Histogram(low, high, counts))[0]
     )
 
 
@@ -79,8 +83,8 @@ def test_tensors_that_share_a_scale_are_fitted_together():
     parts = [net.conv(0, 4, size, fusedActivationFunction=RELU) for size in (1, 3)]
     both = net.add("CONCATENATION", parts, (1, 6, 6, 8), axis=3)
     net.done(net.conv(both, 4))
-    found = activations.fitted(net.graph, by("mse"), noise(*MAP, count=8))
-    assert found[parts[0]] == found[parts[1]] == found[both]
+    fitted_to = found(net, by("mse"), noise(*MAP, count=8))
+    assert fitted_to[parts[0]] == fitted_to[parts[1]] == fitted_to[both]
 
 
 @given(st.lists(st.floats(-100, 100), min_size=5, max_size=200))
@@ -89,20 +93,27 @@ def test_the_chosen_share_has_the_least_error_of_those_tried(values: list[float]
     low, high = np.array([min(data.min(), 0.0)]), np.array([max(data.max(), 0.0) + 1e-3])
     counts = np.histogram(data[data != 0], BINS, (low[0], high[0]))[0][None].astype(float)
     histogram = Histogram(low, high, counts)
-    share = histograms.least_error([histogram])[0]
-    errors = {float(each): float(histograms._error(histogram, low * each, high * each)[0]) for each in (1.0, 0.6, 0.2)}
-    assert 0.2 <= share <= 1
-    assert histograms._error(histogram, low * share, high * share)[0] <= min(errors.values()) * (1 + 1e-9)
+    errors = [squared_error(histogram, low[0] * share, high[0] * share) for share in np.linspace(1.0, 0.2, 41)]
+    chosen = float(histograms.least_error(histogram)[0])
+    assert 0.2 <= chosen <= 1
+    assert squared_error(histogram, low[0] * chosen, high[0] * chosen) <= min(errors) * (1 + 1e-6)
+
+
+def squared_error(histogram: Histogram, low: float, high: float) -> float:
+    """Of quantizing to [low, high], bin by bin: rounding inside, distance outside."""
+    centres = histogram.centres()[0]
+    beyond = np.maximum(centres - high, 0) + np.maximum(low - centres, 0)
+    return float((histogram.counts[0] * np.where(beyond > 0, beyond**2, ((high - low) / 255) ** 2 / 12)).sum())
 
 
 def test_histograms_count_every_value_that_is_not_zero():
     _net, model = outlier_net()
     samples = noise(*MAP, count=3)
     index = graphs.load(model).operators[0].outputs[0]
-    limits = histograms.channel_limits(model, samples, [index])
-    found = histograms.collect(model, samples, limits)[index]
-    assert found.counts.sum(1).tolist() == [3 * 36] * 3
-    np.testing.assert_allclose(found.high, np.max([sample.max((0, 1, 2)) for sample in samples], axis=0), rtol=1e-5)
+    limits = {index: ranges.observe(graphs.load(model), model, samples).limits(index)}
+    counted = histograms.collect(model, samples, limits)[index]
+    assert counted.counts.sum(1).tolist() == [3 * 36] * 3
+    np.testing.assert_allclose(counted.high, np.max([sample.max((0, 1, 2)) for sample in samples], axis=0), rtol=1e-5)
 
 
 RGB = square(6, mean=(100.0, 120.0, 90.0), std=(50.0, 60.0, 70.0))
@@ -150,5 +161,5 @@ def test_an_int8_input_of_a_folded_network_loses_no_pixel():
 def test_moving_average_weighs_the_samples_in_order():
     net, model = outlier_net()
     samples = [np.full(MAP, value, np.float32) for value in (1.0, 3.0)]
-    found = ranges.observe_average(net.graph, model, samples)
-    assert found[0] == pytest.approx((1.1, 1.1))
+    averaged = ranges.observe(net.graph, model, samples).average(net.graph)
+    assert averaged[0] == pytest.approx((1.1, 1.1))

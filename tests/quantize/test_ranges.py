@@ -25,7 +25,7 @@ def two_layers() -> tuple[Net, bytes]:
 def test_ranges_are_the_smallest_and_largest_values_over_all_samples():
     net, model = two_layers()
     inner, outer = (operator.outputs[0] for operator in net.graph.operators)
-    observed = ranges.observe(net.graph, model, SAMPLES)
+    observed = ranges.observe(net.graph, model, SAMPLES).whole(net.graph)
     assert set(observed) == {0, inner, outer}
     assert observed[0] == (min(map(np.min, SAMPLES)), max(map(np.max, SAMPLES)))
     every = [answers(net.done(inner, outer), sample) for sample in SAMPLES]
@@ -43,9 +43,8 @@ def test_progress_counts_the_samples():
 
 def test_a_sample_may_come_without_its_batch():
     net, model = two_layers()
-    assert ranges.observe(net.graph, model, [sample[0] for sample in SAMPLES]) == ranges.observe(
-        net.graph, model, SAMPLES
-    )
+    alike = [ranges.observe(net.graph, model, each) for each in ([sample[0] for sample in SAMPLES], SAMPLES)]
+    assert alike[0].whole(net.graph) == alike[1].whole(net.graph)
 
 
 def test_no_samples():
@@ -159,7 +158,7 @@ def test_a_layer_that_is_nearly_dead_works():
     net, _model = two_layers()
     bias = net.graph.tensors[net.graph.operators[0].inputs[2]].data
     assert bias is not None
-    reached = ranges.observe(net.graph, graphs.dump(net.graph), SAMPLES)[net.graph.operators[0].outputs[0]][1]
+    reached = ranges.observe(net.graph, graphs.dump(net.graph), SAMPLES).high[net.graph.operators[0].outputs[0]].max()
     bias -= reached - 1e-4  # one value in all samples is above 0, and hardly so
     model = graphs.dump(net.graph)
     found = quantize.quantize(model, INT8, SAMPLES).model

@@ -94,7 +94,7 @@ def test_noise_of_one_value_is_what_the_float_model_loses_by_it():
 def test_bytes_and_times_are_those_of_the_models_and_missing_where_none_was_made():
     model, _layer = classifier()
     settled = quantize.settle(model, GPTQ, SAMPLES)
-    found = sensitivity.of_settled(settled, sensitivity.Judge(model, sensitivity.spread(SAMPLES, sensitivity.JUDGED)))
+    found = sensitivity.of_settled(settled, sensitivity.Judge(model, ranges.spread(SAMPLES, sensitivity.JUDGED)))
     assert found == sorted(found, key=lost, reverse=True)
     base = settled.quantized()
     for each in found:
