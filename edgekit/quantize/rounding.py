@@ -26,7 +26,7 @@ Build = Callable[[Mapping[int, Rounded]], Graph]  # the integer graph with these
 
 _POSITIONS = (100, 400)  # of one layer's output and one sample: sixteen for each weight of a filter, within these
 _AT_ONCE = 10  # samples whose products are taken together: larger products are faster ones
-_LEAST_TERMS = 64  # how many roundings of float32 add up in a product of two inputs, at least
+_UNSURE = 1e-4  # of a mean square: what the sums in float32 may be wrong by
 _DAMPING = 0.01  # of the mean curvature, as in the paper
 _BLOCK = 64  # columns between two updates of the rest
 _WIDEST = 4096  # kernels with more inputs than this are rounded to the nearest: their curvature would not fit
@@ -67,7 +67,7 @@ class _Statistics:
             return None
         moved = self.total / self.positions
         squares = self.products / self.positions
-        rounding = np.finfo(np.float32).eps * np.einsum("gnn->gn", squares).max(1) * max(moved.shape[1], _LEAST_TERMS)
+        rounding = _UNSURE * np.einsum("gnn->gn", squares).max(1)
         found: Array = squares - moved[:, :, None] * moved[:, None, :]
         found += np.eye(moved.shape[1]) * rounding[:, None, None]
         return found

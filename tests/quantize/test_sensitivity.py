@@ -11,7 +11,7 @@ from edgekit import graph as graphs
 from edgekit import quantize
 from edgekit.errors import DataError, QualityError, UsageError
 from edgekit.graph import Array
-from edgekit.quantize import mixed, sensitivity
+from edgekit.quantize import mixed, ranges, sensitivity
 from edgekit.quantize.mixed import Target
 from edgekit.recipe import Recipe
 from edgekit.runtime import Runner
