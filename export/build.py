@@ -105,10 +105,10 @@ def _judge(
     artifact: Artifact, reference: Artifact, paths: Sequence[Path], limits: dict[str, Any], report: Any
 ) -> Quality:
     """The artifact beside its float model on the same images; QualityError beyond the recipe's limits."""
-    card = artifact.card
-    assert card is not None
+    card, float_card = artifact.card, reference.card
+    assert card is not None and float_card is not None
     truths = dataset.truths(paths, dataset.ClassNames(card.classes, artifact.label_ids, artifact.labels))
-    subject, float_subject = Subject(artifact, card.input), Subject(reference, card.input)
+    subject, float_subject = Subject(artifact, card.input), Subject(reference, float_card.input)
     own, floats = evaluate.evaluate(subject, paths, truths, float_subject, progress=report)
     entry = _entry(artifact, own)
     limit, float_top1 = limits[card.recipe.name], compare.top_k(floats.rank, 1)

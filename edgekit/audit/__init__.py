@@ -118,7 +118,7 @@ class _Outcomes:
     """What both models answer, sample by sample."""
 
     def __init__(self, models: Models) -> None:
-        self._runners = models.runners
+        self._runners = models.answering
         self._kinds = [graph.output_kind() for graph in (models.reference, models.quantized)]
         self.agrees: list[bool] = []
         self.kl_nats: list[float] = []

@@ -13,6 +13,7 @@ from edgekit.audit.layers import Stretch
 from edgekit.audit.pairs import match, real
 from edgekit.errors import DataError, FileFormatError, UsageError
 from edgekit.graph import Array, Graph, Tensor
+from edgekit.quantize import split
 from edgekit.runtime import Runner
 
 Sample = Array | tuple[Array, ...]  # one float32 array per input of the model, in its shape
@@ -24,16 +25,18 @@ _EXACT = 1e-3
 class Models:
     """The float and the quantized model with their layers in pairs; `load` the inputs, then ask for values.
 
-    All values are in the float model's units, whatever the gains.
+    All values are in the float model's units, whatever the gains. Of `runners` the first is the float model with what
+    the quantizer split in halves split alike, to compare layers; `answering` is the float model itself, and the other.
     """
 
     def __init__(self, float_model: bytes, quantized: bytes, gains: Gains | None, inputs_differ: bool) -> None:
         self.content = quantized
         self.reference, self.quantized = graphs.load(float_model), graphs.load(quantized)
-        self.runners = _runner(float_model), _runner(quantized, self.quantized)
         self.reference.name_apart()  # as the quantizer has it, which keeps gains by these names
-        self._gains = stored(self.quantized) if gains is None else gains
+        self._gains = _split_alike(self.reference, stored(self.quantized) if gains is None else gains)
         _check_gains(self.reference, self._gains)
+        self.answering = _runner(float_model), _runner(quantized, self.quantized)
+        self.runners = _runner(graphs.dump(self.reference)), self.answering[1]
         self.operators = layers.operators(self.quantized)
         self.pairs = match(self.reference, self.quantized, self._gains, inputs_differ)
         conflicts = scales.contradictions(self.reference, self.quantized, self.pairs.partner, self._gains)
@@ -54,7 +57,7 @@ class Models:
 
     def load(self, sample: Sample, quantized_sample: Sample) -> None:
         """Runs both models on one sample."""
-        for runner, values in zip(self.runners, (sample, quantized_sample), strict=True):
+        for runner, values in zip((*self.runners, self.answering[0]), (sample, quantized_sample, sample), strict=True):
             _fill(runner, _parts(values))
             runner.invoke()
         self._sample = _parts(sample)
@@ -143,6 +146,16 @@ def _runner(model: bytes, graph: Graph | None = None) -> Runner:
             raise
         told = ", ".join(f"{name!r} has {scale:.4g} where the others have {usual:.4g}" for name, scale, usual in odd)
         raise FileFormatError(f"tensors that must share one scale do not: {told} ({error})") from error
+
+
+def _split_alike(reference: Graph, gains: Gains) -> Gains:
+    """Splits what the quantizer did; the gains that are left then."""
+    left = dict(gains)
+    for index in split.candidates(reference):
+        name, channels = reference.tensors[index].name, reference.tensors[index].shape[-1]
+        if name in left and left[name].shape == (2 * channels,):
+            split.split(reference, index, left.pop(name)[:channels])
+    return left
 
 
 def _check_gains(reference: Graph, gains: Gains) -> None:

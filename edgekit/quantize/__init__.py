@@ -40,7 +40,8 @@ _NARROW = ("bfloat16", "float16", "int16", "int2", "int4", "int8", "uint8")
 class Quantized:
     """A quantized model and what became of the float model's tensors on the way.
 
-    `gains` gives by tensor name what each channel (last axis) was divided by; `input` is the preprocessing that the
+    `gains` gives by tensor name what each channel (last axis) was divided by, twice over where the tensor was split in
+    halves; `input` is the preprocessing that the
     model now asks for, if it was given.
     """
 
@@ -81,8 +82,8 @@ def settle(
 class Settled:
     """A float graph with ranges and rounded kernels, from which quantized models are made at once, in several ways.
 
-    `samples` and `input` are what `settle` was given, in the form that the graph takes. `reach` is all that the samples
-    reach, outliers and all, for what is kept in int16.
+    `samples` and `input` are what `settle` was given, in the form that the graph takes. `reach` has the
+    ranges for what is kept in int16.
     """
 
     graph: Graph
@@ -176,7 +177,7 @@ class _Job:
             seen = seen.divided(by_tensor)
             self.gains = equalize.by_name(self.graph, by_tensor)
         found = self._known(activations.fitted(self.graph, recipe, seen), classifies)
-        reach = self._known(seen.extremes.whole(self.graph), classifies=False)
+        reach = self._known(activations.with_headroom(self.graph, seen), classifies=False)
         if recipe.split:
             self._split(found, reach)
         settled = Settled(self.graph, recipe, self.samples, self.spec, self.gains, found, reach)
@@ -185,8 +186,9 @@ class _Job:
     def _split(self, *found: dict[int, Range]) -> None:
         for index in split.choose(self.graph, found[0], self.samples, self.recipe.split):
             name, channels = self.graph.tensors[index].name, self.graph.tensors[index].shape[-1]
-            gain = split.split(self.graph, index, found[0][index][1])
-            self.gains[name] = np.tile(self.gains.get(name, np.ones(channels, np.float32)) * gain, 2)
+            unit = np.full(channels, found[0][index][1] / (2 * split.HALF))
+            split.split(self.graph, index, unit)
+            self.gains[name] = np.tile(self.gains.get(name, np.ones(channels)) * unit, 2).astype(np.float32)
             for limits in found:
                 limits[index] = (0.0, split.HALF)
 

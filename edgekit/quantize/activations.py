@@ -17,6 +17,8 @@ from edgekit.quantize.ranges import Extremes, Progress, Range, Sample
 from edgekit.quantize.scales import Scale
 from edgekit.recipe import Recipe
 
+_HEADROOM = 4.0
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -51,8 +53,16 @@ def reach(graph: Graph, seen: Seen) -> dict[int, Array]:
     }
 
 
+def with_headroom(graph: Graph, seen: Seen) -> dict[int, Range]:
+    """Ranges for int16: far beyond what the samples reach, since 16 bits have steps to spare and clipping costs most."""
+    whole = seen.extremes.whole(graph)
+    return {index: (_HEADROOM * low, _HEADROOM * high) for index, (low, high) in whole.items()}
+
+
 def fitted(graph: Graph, recipe: Recipe, seen: Seen) -> dict[int, Range]:
     """Range of every activation."""
+    if recipe.activations == "int16":
+        return with_headroom(graph, seen)
     if recipe.ranges == "moving_average":
         return seen.extremes.average(graph)
     found = seen.extremes.whole(graph)

@@ -90,26 +90,24 @@ def added_macs(graph: Graph, index: int) -> int:
     return sum(map(graph.macs, (writer, *graph.consumers(index))))
 
 
-def split(graph: Graph, index: int, highest: float) -> float:
-    """Doubles the channels of a tensor whose values reach `highest`; beyond that the new graph clips.
+def split(graph: Graph, index: int, unit: Array) -> None:
+    """Doubles the channels of a tensor: unit * (lower + upper) is what it was, up to 12 units, where it is clipped.
 
-    Returns what a channel's two values are to be multiplied by, to give the old one as their sum.
+    `unit` has one number for each channel of the tensor, or one for all.
     """
     writer = graph.producer(index)
     assert writer is not None
-    gain = 2 * HALF / highest
     kernel, bias = graph.tensors[writer.inputs[1]], graph.tensors[writer.bias]
     assert kernel.data is not None and bias.data is not None
-    _set(graph, writer.inputs[1], np.concatenate([kernel.data * gain] * 2))
-    _set(graph, writer.bias, np.concatenate([bias.data * gain, bias.data * gain - HALF]))
+    _set(graph, writer.inputs[1], np.concatenate([kernel.data / unit.reshape(-1, 1, 1, 1)] * 2))
+    _set(graph, writer.bias, np.concatenate([bias.data / unit, bias.data / unit - HALF]))
     writer.options.fusedActivationFunction = constant("ActivationFunctionType", "RELU6")
     for reader in graph.consumers(index):
         data = graph.tensors[reader.inputs[1]].data
         assert data is not None
-        _set(graph, reader.inputs[1], np.concatenate([data / gain] * 2, axis=3))
+        _set(graph, reader.inputs[1], np.concatenate([data * unit] * 2, axis=3))
     tensor = graph.tensors[index]
     tensor.shape = (*tensor.shape[:-1], 2 * tensor.shape[-1])
-    return 1 / gain
 
 
 def _set(graph: Graph, index: int, data: Array) -> None:

@@ -163,3 +163,13 @@ def test_moving_average_weighs_the_samples_in_order():
     samples = [np.full(MAP, value, np.float32) for value in (1.0, 3.0)]
     averaged = ranges.observe(net.graph, model, samples).average(net.graph)
     assert averaged[0] == pytest.approx((1.1, 1.1))
+
+
+def test_int16_leaves_room_for_what_no_sample_reached():
+    net = Net(MAP)
+    model = net.done(net.conv(net.conv(0, 6, 3, fusedActivationFunction=RELU), 4))
+    recipe = Recipe("int16x8", weights="int8", activations="int16", io="int16")
+    samples = noise(*MAP, count=6)
+    made = quantize(model, recipe, samples).model
+    beyond = 3 * samples[0]
+    np.testing.assert_allclose(answers(made, beyond)[0], answers(model, beyond)[0], rtol=0.02, atol=0.1)

@@ -31,6 +31,10 @@ def seen(graph: Graph) -> dict[int, Range]:
     return activations.fitted(graph, PLAIN, activations.observe(graph, PLAIN, SAMPLES))
 
 
+def unit(highest: float) -> Array:
+    return np.array([highest / (2 * split.HALF)])
+
+
 def squeeze_of(graph: Graph) -> int:
     return graph.operators[0].outputs[0]
 
@@ -46,7 +50,7 @@ def test_the_function_stays_the_same_up_to_the_highest_value(seed: int, scale: f
         assert data is not None
         graph.tensors[parameter].data = data * np.float32(scale)
     model = graphs.dump(graph)
-    split.split(graph, index, max(seen(graph)[index][1], 1e-3))
+    split.split(graph, index, unit(max(seen(graph)[index][1], 1e-3)))
     for sample in SAMPLES:
         expected = answers(model, sample)[0]
         np.testing.assert_allclose(
@@ -58,10 +62,11 @@ def test_the_two_halves_give_the_value_back():
     graph = graphs.load(bottleneck())
     index = squeeze_of(graph)
     before = [each[index] for each in ranges.run(graphs.dump(graph), SAMPLES, [index])]
-    gain = split.split(graph, index, seen(graph)[index][1])
+    step = unit(seen(graph)[index][1])
+    split.split(graph, index, step)
     for old, each in zip(before, ranges.run(graphs.dump(graph), SAMPLES, [index]), strict=True):
         lower, upper = np.split(each[index], 2, axis=-1)
-        np.testing.assert_allclose((lower + upper) * gain, old, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose((lower + upper) * step, old, rtol=1e-4, atol=1e-5)
         assert not upper[lower < 5.999].any()
 
 
@@ -75,7 +80,7 @@ def test_a_split_value_has_a_quarter_of_the_noise():
     graph = graphs.load(bottleneck())
     limits = seen(graph)
     before = error(graph, limits)
-    split.split(graph, squeeze_of(graph), limits[squeeze_of(graph)][1])
+    split.split(graph, squeeze_of(graph), unit(limits[squeeze_of(graph)][1]))
     limits[squeeze_of(graph)] = (0.0, split.HALF)
     assert error(graph, limits) < 0.4 * before
 
