@@ -54,7 +54,7 @@ def reach(graph: Graph, seen: Seen) -> dict[int, Array]:
 
 
 def with_headroom(graph: Graph, seen: Seen) -> dict[int, Range]:
-    """Ranges for int16: far beyond what the samples reach, since 16 bits have steps to spare and clipping costs most."""
+    """Ranges for int16, far beyond what the samples reach: 16 bits have steps to spare, and clipping costs most."""
     whole = seen.extremes.whole(graph)
     return {index: (_HEADROOM * low, _HEADROOM * high) for index, (low, high) in whole.items()}
 
