@@ -99,8 +99,9 @@ def kept(mixed: Mixed) -> Iterable[str]:
     if not mixed.steps:
         yield f"{mixed.before.agreement:.1%} of {mixed.held_out} held-out images agree already; nothing is kept"
         return
-    for step in mixed.steps:
-        what = f"{step.found.candidate.kind} {step.found.candidate.name} stays in {step.found.candidate.form}"
+    names = short_names([step.found.candidate.name for step in mixed.steps])
+    for step, name in zip(mixed.steps, names, strict=True):
+        what = f"{step.found.candidate.kind} {name} stays in {step.found.candidate.form}"
         cost = f"{step.added_bytes:+,} bytes, {step.time_ratio:.2f} x the time so far"
         yield f"{what}: {step.gain_nats:.4f} nats gained, {cost}"
     scores = f"{mixed.before.agreement:.1%} to {mixed.after.agreement:.1%}"
