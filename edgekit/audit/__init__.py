@@ -15,10 +15,11 @@ from edgekit import evaluate
 from edgekit.audit import file, histograms
 from edgekit.audit.gains import Gains
 from edgekit.audit.layers import Stretch
-from edgekit.audit.models import Models, Sample
+from edgekit.audit.models import Models
 from edgekit.audit.noise import Tally
 from edgekit.errors import DataError
 from edgekit.fidelity import LARGEST_DB, Audit, Histogram, Hits, Layer, by_own_noise
+from edgekit.quantize.ranges import Sample
 
 OWN_SAMPLES = 8  # each holds thousands of a layer's values
 WORST = 5

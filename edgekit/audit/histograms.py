@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from edgekit.audit.models import Models, Sample
+from edgekit.audit.models import Models
 from edgekit.fidelity import Counts, Histogram
 from edgekit.graph import Array
+from edgekit.quantize.ranges import Sample
 
 _BINS = 120
 _SPREADS = 4  # how many times its root mean square an error's axis reaches

@@ -11,12 +11,12 @@ from edgekit.audit import layers, scales
 from edgekit.audit.gains import Gains, stored
 from edgekit.audit.layers import Stretch
 from edgekit.audit.pairs import match, real
-from edgekit.errors import DataError, FileFormatError, UsageError
+from edgekit.errors import FileFormatError, UsageError
 from edgekit.graph import Array, Graph, Tensor
-from edgekit.quantize import split
+from edgekit.quantize import ranges, split
+from edgekit.quantize.ranges import Sample
 from edgekit.runtime import Runner
 
-Sample = Array | tuple[Array, ...]  # one float32 array per input of the model, in its shape
 _THREADS = 2
 _ROWS = 20_000  # pixels that are enough to find how two inputs relate
 _EXACT = 1e-3
@@ -58,7 +58,7 @@ class Models:
     def load(self, sample: Sample, quantized_sample: Sample) -> None:
         """Runs both models on one sample."""
         for runner, values in zip((*self.runners, self.answering[0]), (sample, quantized_sample, sample), strict=True):
-            _fill(runner, _parts(values))
+            ranges.fill(runner, values)
             runner.invoke()
         self._sample = _parts(sample)
 
@@ -170,15 +170,6 @@ def _check_gains(reference: Graph, gains: Gains) -> None:
 
 def _parts(sample: Sample) -> tuple[Array, ...]:
     return sample if isinstance(sample, tuple) else (sample,)
-
-
-def _fill(runner: Runner, sample: tuple[Array, ...]) -> None:
-    if len(sample) != len(runner.inputs):
-        raise DataError(f"a sample gives {len(sample)} inputs; the model has {len(runner.inputs)}")
-    for position, (info, values) in enumerate(zip(runner.inputs, sample, strict=True)):
-        if tuple(values.shape) not in (info.shape, info.shape[1:]):
-            raise DataError(f"a sample is {values.shape}, but the input {info.name!r} is {info.shape}")
-        runner.set_input(info.quantize(values), position)
 
 
 def _affine(expected: Sequence[Array], given: Sequence[Array]) -> tuple[Array, Array] | None:

@@ -35,7 +35,7 @@ def run(
         raise DataError("no calibration samples; give a folder of images with --calibration")
     runner = Runner(model, threads, keep_tensors=True)
     for number, sample in enumerate(samples):
-        _fill(runner, sample if isinstance(sample, tuple) else (sample,))
+        fill(runner, sample)
         runner.invoke()
         yield {index: runner.tensor(index) for index in indices}
         if progress:
@@ -99,6 +99,17 @@ def by_channel(value: Array) -> Array:
     return value.reshape(-1, value.shape[-1] if value.ndim else 1)
 
 
+def fill(runner: Runner, sample: Sample) -> None:
+    """Sets all inputs of a model; DataError for a sample of another shape."""
+    parts = sample if isinstance(sample, tuple) else (sample,)
+    if len(parts) != len(runner.inputs):
+        raise DataError(f"the model has {len(runner.inputs)} inputs; a sample gives {len(parts)}")
+    for position, (info, values) in enumerate(zip(runner.inputs, parts, strict=True)):
+        if tuple(values.shape) not in (info.shape, info.shape[1:]):
+            raise DataError(f"a sample is {values.shape}, but the input {info.name!r} is {info.shape}")
+        runner.set_input(info.quantize(values), position)
+
+
 def is_lowest_padding(graph: Graph, operator: Operator) -> bool:
     """Whether an operator pads with the lowest float, as max pooling asks for: any value below the range serves."""
     value = graph.tensors[operator.inputs[2]].data if operator.kind == "PADV2" else None
@@ -117,15 +128,6 @@ def _completed(graph: Graph, ranges: dict[int, Range]) -> dict[int, Range]:
         if is_lowest_padding(graph, operator):
             ranges[operator.outputs[0]] = ranges[operator.inputs[0]]
     return ranges
-
-
-def _fill(runner: Runner, sample: tuple[Array, ...]) -> None:
-    if len(sample) != len(runner.inputs):
-        raise DataError(f"the model has {len(runner.inputs)} inputs; a calibration sample gives {len(sample)}")
-    for position, (info, values) in enumerate(zip(runner.inputs, sample, strict=True)):
-        if tuple(values.shape) not in (info.shape, info.shape[1:]):
-            raise DataError(f"a calibration sample is {values.shape}, but the input {info.name!r} is {info.shape}")
-        runner.set_input(info.quantize(values), position)
 
 
 def _check_finite(graph: Graph, extremes: Extremes) -> None:

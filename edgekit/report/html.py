@@ -6,7 +6,7 @@ from html import escape
 
 from edgekit.compare import Comparison
 from edgekit.errors import DataError, MissingError
-from edgekit.report import chart
+from edgekit.report import chart, page
 from edgekit.report.table import EXPLANATION, Cell, Column, Layout, lay_out
 
 TITLE = "edgekit comparison"
@@ -16,9 +16,7 @@ WIDE_IN, NARROW_IN = (7.6, 4.4), (3.9, 4.2)
 def render(comparison: Comparison, title: str = TITLE) -> str:
     """The page. Without matplotlib it has no chart and says how to get one."""
     layout = lay_out(comparison, fold=True)
-    return _PAGE.format(
-        title=escape(title),
-        style=_STYLE,
+    body = _BODY.format(
         chart=_chart(comparison),
         caption=escape(layout.caption),
         head="".join(_heading(column) for column in layout.columns),
@@ -26,6 +24,7 @@ def render(comparison: Comparison, title: str = TITLE) -> str:
         explanation=escape(EXPLANATION),
         notes=_notes(layout),
     )
+    return page.render(title, _STYLE, body, "light dark")
 
 
 def _chart(comparison: Comparison) -> str:
@@ -74,19 +73,7 @@ def _notes(layout: Layout) -> str:
     return (f"<ol>{footnotes}</ol>" if footnotes else "") + notes
 
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-{chart}
+_BODY = """{chart}
 <div class="scroll" role="region" aria-label="Table" tabindex="0">
 <table role="table">
 <caption>{caption}</caption>
@@ -99,11 +86,7 @@ _PAGE = """<!DOCTYPE html>
 <section class="notes">
 <p>{explanation}</p>
 {notes}
-</section>
-</main>
-</body>
-</html>
-"""
+</section>"""
 
 _STYLE = """
 :root {

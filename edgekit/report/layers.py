@@ -18,6 +18,7 @@ from typing import Any
 from edgekit.compare import wilson
 from edgekit.errors import MissingError, OutputError
 from edgekit.fidelity import LARGEST_DB, Audit, Counts, Histogram, Layer, short_names
+from edgekit.report import page
 from edgekit.report.table import plain
 
 PAGE = "index.html"
@@ -213,13 +214,12 @@ def _page(audit: Audit, pictures: Sequence[tuple[str, str, str]], title: str) ->
     links = [
         f'<a href="#layer-{numbers[name]}">{escape(name)}</a>' if name in numbers else escape(name) for name in worst
     ]
-    return _PAGE.format(
-        title=escape(plain(title)),
-        style=_STYLE,
+    body = _BODY.format(
         summary=escape(_summary(audit)),
         worst=", ".join(links) or "none",
         figures="\n".join(_figure(number, *picture) for number, picture in enumerate(pictures)),
     )
+    return page.render(plain(title), _STYLE, body)
 
 
 def _summary(audit: Audit) -> str:
@@ -252,25 +252,9 @@ def _write(path: Path, text: str) -> None:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-<p>{summary}</p>
+_BODY = """<p>{summary}</p>
 <p>Most noise of their own: {worst}.</p>
-{figures}
-</main>
-</body>
-</html>
-"""
+{figures}"""
 
 _STYLE = """
 * { box-sizing: border-box; }

@@ -61,7 +61,7 @@ def test_samples_of_another_shape(shape):
 def test_samples_for_one_input_of_two():
     net = Net((1, 4), (1, 4))
     net.add("ADD", [0, 1], (1, 4))
-    with pytest.raises(DataError, match="2 inputs; a calibration sample gives 1"):
+    with pytest.raises(DataError, match="2 inputs; a sample gives 1"):
         quantize.quantize(net.done(), INT8, noise(1, 4))
 
 
