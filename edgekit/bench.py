@@ -15,18 +15,20 @@ from pathlib import Path
 
 import msgspec
 
-from edgekit import runtime
+from edgekit import energy, meters, runtime
 from edgekit.artifact import Artifact, read_model
-from edgekit.errors import ChecksumError, FileFormatError, MissingError, UnknownNameError, UsageError
-from edgekit.measurement import Energy, Fingerprint, Measurement, Protocol
+from edgekit.errors import ChecksumError, FileFormatError, UnknownNameError, UsageError
+from edgekit.measurement import Fingerprint, Measurement, Protocol
 from edgekit.meters import MIN_UPDATES, Meter
 from edgekit.runtime import Runner
 
 QUICK = Protocol("quick", warmup_s=0.3, min_runs=50, min_seconds=1.0)
 STANDARD = Protocol("standard", warmup_s=1.0, min_runs=200, min_seconds=5.0)
 PROTOCOLS = (QUICK, STANDARD)
-NO_METER = "no meter was asked for"
+NO_METER = meters.NO_METER
 ROUNDS = 10  # slices per artifact: enough for drift to cancel, each long enough for a meter
+BARE_PART = 4  # beside a sampling meter, a quarter of the time goes to the same inferences without it
+BARE_MOST = 10_000
 
 Progress = Callable[[float], None]
 
@@ -106,7 +108,8 @@ def measure_many(
         raise UsageError(f"asked for {threads} threads and at most {protocol.max_runs} runs; both must be 1 or more")
     rounds = _rounds(protocol, meter)
     tick = _ticker(progress, steps=len(artifacts) * (1 + rounds))
-    lanes = [_lane(artifact, protocol, threads, meter) for artifact in artifacts]
+    idle = energy.measure_idle(meter)
+    lanes = [_lane(artifact, protocol, threads, energy.Account(meter, idle)) for artifact in artifacts]
     for lane, start in zip(lanes, starts, strict=False):
         lane.start = start
     for lane in lanes:
@@ -114,26 +117,21 @@ def measure_many(
         tick()
     for round_number in range(1, rounds + 1):
         for lane in lanes:
-            _measure_slice(lane, protocol, round_number / rounds, alone=len(lanes) == 1)
+            _measure_slice(lane, protocol, round_number, rounds, alone=len(lanes) == 1)
             tick()
     return [_measurement(lane, protocol, device, fingerprint, threads) for lane in lanes]
 
 
 @dataclass
 class _Lane:
-    """One artifact on its way through a session; `samples_ns` is filled up to `runs`.
-
-    `meter` becomes None, and `energy_reason` says why, as soon as one window has no figure.
-    """
+    """One artifact on its way through a session; `samples_ns` is filled up to `runs`."""
 
     artifact: Artifact
     runner: Runner
     start: ColdStart
     started_utc: str
     samples_ns: list[int]
-    meter: Meter | None
-    energy_reason: str | None
-    energy_j: float = 0.0
+    account: energy.Account
     runs: int = 0
     elapsed_ns: int = 0
 
@@ -145,13 +143,10 @@ def _rounds(protocol: Protocol, meter: Meter | str) -> int:
     return max(1, min(ROUNDS, int(protocol.min_seconds / (2 * MIN_UPDATES * meter.resolution_s))))
 
 
-def _lane(artifact: Artifact, protocol: Protocol, threads: int, meter: Meter | str) -> _Lane:
+def _lane(artifact: Artifact, protocol: Protocol, threads: int, account: energy.Account) -> _Lane:
     started_utc = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     runner, start = _start(artifact, threads, protocol.seed)
-    samples_ns = [0] * protocol.max_runs
-    if isinstance(meter, str):
-        return _Lane(artifact, runner, start, started_utc, samples_ns, meter=None, energy_reason=meter)
-    return _Lane(artifact, runner, start, started_utc, samples_ns, meter, energy_reason=None)
+    return _Lane(artifact, runner, start, started_utc, [0] * protocol.max_runs, account)
 
 
 def _start(artifact: Artifact, threads: int, seed: int) -> tuple[Runner, ColdStart]:
@@ -198,18 +193,33 @@ def _warm_up(runner: Runner, seconds: float) -> None:
         runner.invoke()
 
 
-def _measure_slice(lane: _Lane, protocol: Protocol, share: float, *, alone: bool) -> None:
-    """Brings the lane to this share of the runs and seconds that the protocol asks for."""
+def _measure_slice(lane: _Lane, protocol: Protocol, round_number: int, rounds: int, *, alone: bool) -> None:
+    """Brings the lane to this round's share of the runs and seconds that the protocol asks for."""
+    share = round_number / rounds
     at_least = math.ceil(min(protocol.min_runs, protocol.max_runs) * share)
     at_most = max(at_least, int(protocol.max_runs * share))
     if not alone:
         lane.runner.invoke()  # uncounted: the other models have taken the caches
-    _open_window(lane)
-    start_ns = time.perf_counter_ns()
+    bare = protocol.min_seconds / rounds / BARE_PART if lane.account.sampling else 0.0
+    if round_number % 2:  # now before the window, now after it, so that a drift cancels
+        _measure_bare(lane, bare)
+    lane.account.open()
+    before, start_ns = lane.runs, time.perf_counter_ns()
     stop_ns = start_ns + int(protocol.min_seconds * 1e9 * share) - lane.elapsed_ns
     lane.runs = _time_runs(lane.runner.invoke, lane.samples_ns, lane.runs, at_least, at_most, stop_ns)
     lane.elapsed_ns += time.perf_counter_ns() - start_ns
-    _close_window(lane)
+    lane.account.close(lane.samples_ns[before : lane.runs])
+    if round_number % 2 == 0:
+        _measure_bare(lane, bare)
+
+
+def _measure_bare(lane: _Lane, seconds: float) -> None:
+    """The same inferences with the meter at rest: what a sampling meter costs shows against these."""
+    if seconds > 0:
+        samples_ns = [0] * BARE_MOST
+        stop_ns = time.perf_counter_ns() + int(seconds * 1e9)
+        done = _time_runs(lane.runner.invoke, samples_ns, 0, 1, BARE_MOST, stop_ns)
+        lane.account.bare(samples_ns[:done])
 
 
 def _time_runs(
@@ -230,24 +240,8 @@ def _time_runs(
     return at_most
 
 
-def _open_window(lane: _Lane) -> None:
-    if lane.meter is not None:
-        try:
-            lane.meter.start()
-        except MissingError as error:
-            lane.meter, lane.energy_reason = None, str(error)
-
-
-def _close_window(lane: _Lane) -> None:
-    if lane.meter is not None:
-        try:
-            lane.energy_j += lane.meter.stop()
-        except MissingError as error:
-            lane.meter, lane.energy_reason = None, str(error)
-
-
 def _measurement(lane: _Lane, protocol: Protocol, device: str, fingerprint: Fingerprint, threads: int) -> Measurement:
-    artifact, card, meter = lane.artifact, lane.artifact.card, lane.meter
+    artifact, card = lane.artifact, lane.artifact.card
     return Measurement(
         artifact_sha256=artifact.sha256,
         artifact_name=artifact.name,
@@ -263,8 +257,8 @@ def _measurement(lane: _Lane, protocol: Protocol, device: str, fingerprint: Fing
         delegation=lane.runner.delegation(),
         fingerprint=fingerprint,
         started_utc=lane.started_utc,
-        energy=Energy(lane.energy_j / lane.runs, meter.source, meter.scope) if meter else None,
-        energy_reason=lane.energy_reason,
+        energy=lane.account.energy(),
+        energy_reason=lane.account.reason,
         peak_rss_bytes=lane.start.peak_rss_bytes,
     )
 

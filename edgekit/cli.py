@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgekit.export import Samples, Trained
     from edgekit.fidelity import Audit, Histogram
     from edgekit.foreign import Preprocessing
+    from edgekit.measurement import Measurement
     from edgekit.recipe import Recipe
     from edgekit.spec import InputSpec, ModelSpec
 
@@ -354,6 +355,12 @@ def bench(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="RESULTS.jsonl", help="Results are appended.")
     ] = Path("results.jsonl"),
+    meter: Annotated[
+        str, typer.Option(metavar="NAME[:ARGS]", help="Energy: auto, none, or as docs/energy.md has it.")
+    ] = "auto",
+    modelled: Annotated[
+        bool, typer.Option("--modelled", help="Add energy modelled from counts, in a column of its own.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Time models on this machine, interleaved, and append one JSON line for each."""
@@ -364,7 +371,7 @@ def bench(
     from edgekit.devices import local
     from edgekit.report import terminal
 
-    chosen = benching.find_protocol(protocol)
+    chosen, chosen_meter = benching.find_protocol(protocol), meters.open(meter)
     read = [artifacts.read(path) for path in files]
     with _bars() as bars:
         progress = bars("bench")
@@ -372,12 +379,25 @@ def bench(
             read,
             chosen,
             threads=threads,
-            meter=meters.find(),
+            meter=chosen_meter,
             progress=lambda share: progress("bench", round(share * 1000), 1000),
         )
+    if modelled:
+        measured = [_with_model(record, artifact) for record, artifact in zip(measured, read, strict=True)]
     for record in measured:
         measurement.append(output, record)
     _show(measured, lambda: terminal.render(comparing.compare(measured), _width()), as_json)
+
+
+def _with_model(record: Measurement, artifact: Artifact) -> Measurement:
+    """The record with the energy that counts and a table give, which is never a measured one."""
+    import msgspec
+
+    from edgekit import artifact as artifacts
+    from edgekit import graph, modelled
+
+    energy = modelled.energy(graph.load(artifacts.read_model(artifact.path)))
+    return msgspec.structs.replace(record, modelled=energy)
 
 
 @app.command(epilog="\b\nExample: edgekit compare results.jsonl --html report.html")

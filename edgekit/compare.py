@@ -14,10 +14,11 @@ from typing import TypeVar
 import msgspec
 
 from edgekit.errors import DataError
-from edgekit.measurement import Energy, Measurement, Protocol, Quality, Record
+from edgekit.measurement import Energy, Measurement, Modelled, Protocol, Quality, Record
 
 _Z95 = 1.959963984540054  # the normal distribution's 97.5 % quantile
 _SECONDS = len("2026-01-01T00:00:00")  # as much of a UTC time as every writer gives
+SAMPLER_LIMIT = 1.02  # a meter that slows inference by more than this is noted
 _Kind = TypeVar("_Kind", Measurement, Quality)
 
 
@@ -63,6 +64,7 @@ class Row(msgspec.Struct, frozen=True):
     delegated: float | None = None
     energy: Energy | None = None
     energy_reason: str | None = None
+    modelled: Modelled | None = None
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -202,6 +204,7 @@ def _row(measurement: Measurement | None, quality: Quality | None) -> Row:
             delegated=delegation.taken / delegation.operators if delegation.operators else None,
             energy=measurement.energy,
             energy_reason=measurement.energy_reason,
+            modelled=measurement.modelled,
         )
     return row
 
@@ -211,13 +214,33 @@ def _notes(measurements: list[Measurement], qualities: list[Quality]) -> list[st
     sets = [(f"{quality.images} images (sha256 {quality.images_sha256[:8]})", quality) for quality in qualities]
     protocols = [(_protocol_words(measurement.protocol), measurement) for measurement in measurements]
     runtimes = [(f"{m.fingerprint.runtime} {m.fingerprint.runtime_version}", m) for m in measurements]
+    meters = [(f"{m.energy.source}, {m.energy.scope}", m) for m in measurements if m.energy]
     notes = [
         _mixed("Accuracy was taken on different images, compare only rows of the same set", sets),
         _mixed("Latency was taken by different protocols", protocols),
         _mixed("Latency was taken with different runtimes", runtimes),
+        _mixed("Energy was taken by meters that do not see the same, compare only rows of one meter", meters),
     ]
+    notes += [note for measurement in measurements for note in _energy_notes(measurement)]
     notes += [_skipped(quality) for quality in qualities]
     return [note for note in notes if note]
+
+
+def _energy_notes(measurement: Measurement) -> list[str]:
+    """What keeps a measured energy from being taken at its word."""
+    energy = measurement.energy
+    if energy is None:
+        return []
+    notes: list[str] = []
+    if energy.too_short:
+        notes.append(f"energy {energy.too_short}")
+    if energy.idle_reason:
+        notes.append(f"no energy at rest, so no net energy: {energy.idle_reason}")
+    if energy.missed:
+        notes.append(f"{energy.missed} readings of the meter are missing beside {energy.updates or 0}")
+    if energy.sampler_ratio is not None and energy.sampler_ratio > SAMPLER_LIMIT:
+        notes.append(f"reading the meter makes inference {energy.sampler_ratio - 1:.1%} slower")
+    return [f"{measurement.artifact_name}: {note}." for note in notes]
 
 
 def _mixed(what: str, kinds: Sequence[tuple[str, Record]]) -> str:

@@ -56,11 +56,58 @@ class Delegation(msgspec.Struct, frozen=True):
 
 
 class Energy(msgspec.Struct, frozen=True):
-    """Measured energy of one inference: `source` is the meter, `scope` what it sees (cpu, soc, board, wall)."""
+    """Measured energy of one inference: `source` is the meter, `scope` what it sees (cpu, soc, rails, board, wall).
+
+    energy_j: gross, all that was drawn while inferences ran, per inference
+    net_j: less what the machine draws at rest in the same time; None with `idle_reason` where that is not known
+    idle_power_w, idle_s: the power at rest, before the warm-up, and for how long it was measured
+    scatter_j: standard error of `net_j`, or of `energy_j` without one, from how far the windows differ and how exactly
+        updates fall on their edges
+    uncertainty_j: the scatter and what the meter may be off, combined; None where nobody states the latter
+    meter_uncertainty: that, as a share of the reading; `stated_by` is who states it
+    seconds, windows, updates, missed: what the figures rest on; missed readings were due and did not come
+    resolution_s: the time between two updates of the meter
+    sampler_ratio: median latency with the meter at work over that without it, in alternation; None for a meter that
+        does nothing between the edges of a window
+    too_short: why the measurement is not long enough for its precision, and how long would be; None where it is
+    """
 
     energy_j: float
     source: str
     scope: str
+    net_j: float | None = None
+    idle_power_w: float | None = None
+    idle_s: float | None = None
+    idle_reason: str | None = None
+    scatter_j: float | None = None
+    uncertainty_j: float | None = None
+    meter_uncertainty: float | None = None
+    stated_by: str | None = None
+    seconds: float | None = None
+    windows: int | None = None
+    updates: int | None = None
+    missed: int | None = None
+    resolution_s: float | None = None
+    sampler_ratio: float | None = None
+    too_short: str | None = None
+
+
+class Modelled(msgspec.Struct, frozen=True):
+    """What a table of energies per operation says of one inference; nothing in it was measured.
+
+    modelled_j: the sum of `arithmetic_j`, `sram_j` and `dram_j`
+    macs, sram_bytes, dram_bytes: the counts
+    table: whose energies, and for what silicon
+    """
+
+    modelled_j: float
+    arithmetic_j: float
+    sram_j: float
+    dram_j: float
+    macs: int
+    sram_bytes: int
+    dram_bytes: int
+    table: str
 
 
 class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="kind"):
@@ -86,6 +133,7 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="kin
     energy: Energy | None = None
     energy_reason: str | None = None
     peak_rss_bytes: int | None = None
+    modelled: Modelled | None = None
     schema: int = SCHEMA
 
 

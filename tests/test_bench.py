@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from edgekit import artifact as artifact_file
-from edgekit import bench
+from edgekit import bench, energy
 from edgekit.artifact import Artifact, Card, WeightsOrigin
 from edgekit.bench import ColdStart, cold_start, measure, measure_many
 from edgekit.errors import ChecksumError, FileFormatError, MissingError, UnknownNameError, UsageError
-from edgekit.measurement import Delegation, Energy, Fingerprint, Protocol
-from edgekit.meters import Meter
+from edgekit.measurement import Delegation, Fingerprint, Protocol
+from edgekit.meters import Meter, Window
 from edgekit.recipe import find
 from edgekit.spec import square
 
@@ -33,12 +33,21 @@ class Lab:
     def __init__(self) -> None:
         self.now_ns = 0
         self.log: list[str] = []
+        self.warm = False  # whether anything has run since the machine was at rest
+
+    def sleep(self, seconds: float) -> None:
+        self.now_ns += round(seconds * 1e9)
+
+    @property
+    def runs(self) -> list[str]:
+        return [name for name in self.log if " " not in name]
 
 
 class Model:
     """Stands in for the Runner: the file's content is a mark, a name and its inference time."""
 
     lab: Lab
+    tax_ns = 0
 
     def __init__(self, content: bytes, threads: int) -> None:
         _, self.name, cost_ns = content.decode().split(":")
@@ -51,9 +60,10 @@ class Model:
         self.lab.log.append(f"fill {seed}")
 
     def invoke(self) -> None:
+        self.lab.warm = True
         if self.cost_ns == 0:
             raise RuntimeError("node 3 failed to invoke")
-        self.lab.now_ns += self.cost_ns
+        self.lab.now_ns += self.cost_ns + Model.tax_ns
         self.lab.log.append(self.name)
 
     def delegation(self) -> Delegation:
@@ -61,7 +71,7 @@ class Model:
 
 
 class Watts(Meter):
-    """A meter that draws a steady 2 W; `broken` names the windows that it cannot tell."""
+    """A meter that sees a steady 2 W, 0.5 W at rest; `broken` names the windows that it cannot tell."""
 
     source, scope = "fake", "board"
 
@@ -72,12 +82,18 @@ class Watts(Meter):
 
     def start(self) -> None:
         self._start_ns = self.lab.now_ns
+        if self.lab.warm:
+            self.lab.log.append("meter on")
 
-    def stop(self) -> float:
-        self.windows_s.append((self.lab.now_ns - self._start_ns) / 1e9)
+    def stop(self) -> Window:
+        seconds = (self.lab.now_ns - self._start_ns) / 1e9
+        if not self.lab.warm:
+            return Window(0.5 * seconds, seconds, 100)
+        self.windows_s.append(seconds)
         if len(self.windows_s) in self.broken:
             raise MissingError("the bus is silent")
-        return 2.0 * self.windows_s[-1]
+        self.lab.log.append("meter off")
+        return Window(2.0 * seconds, seconds, 100)
 
 
 @pytest.fixture
@@ -87,6 +103,7 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
     monkeypatch.setattr(Model, "lab", lab, raising=False)
     monkeypatch.setattr(bench, "Runner", Model)
     monkeypatch.setattr(bench, "time", clock)
+    monkeypatch.setattr(energy, "time", SimpleNamespace(sleep=lab.sleep))
     monkeypatch.setattr(bench.runtime, "version", lambda: ("fake", "0"))
     return lab
 
@@ -152,12 +169,47 @@ def test_energy_is_that_of_the_counted_runs(lab: Lab, tmp_path: Path) -> None:
     models = [model(tmp_path, "a", 10 * MS), model(tmp_path, "b", 20 * MS)]
     meter = Watts(lab)
     measurements = measure_many(models, protocol=PROTOCOL, device="Board", fingerprint=BOARD, meter=meter)
-    assert [m.energy for m in measurements] == [
-        Energy(pytest.approx(0.02), "fake", "board"),
-        Energy(pytest.approx(0.04), "fake", "board"),
-    ]
+    energies = [measurement.energy for measurement in measurements if measurement.energy]
+    assert [energy.energy_j for energy in energies] == pytest.approx([0.02, 0.04])
+    assert [energy.net_j for energy in energies] == pytest.approx([0.015, 0.03])
+    assert [energy.idle_power_w for energy in energies] == pytest.approx([0.5, 0.5])
+    assert [(energy.source, energy.scope, energy.windows) for energy in energies] == [("fake", "board", 10)] * 2
     assert [m.energy_reason for m in measurements] == [None, None]
     assert meter.windows_s == pytest.approx([0.1] * 20)
+
+
+def test_a_sampling_meter_is_held_against_the_same_slices_without_it(lab: Lab, tmp_path: Path) -> None:
+    class Slowing(Watts):
+        samples = True
+
+        def start(self) -> None:
+            super().start()
+            Model.tax_ns = MS
+
+        def stop(self) -> Window:
+            Model.tax_ns = 0
+            return super().stop()
+
+    artifact = model(tmp_path, "a", 10 * MS)
+    measurement = measure(artifact, protocol=PROTOCOL, device="Board", fingerprint=BOARD, meter=Slowing(lab))
+    assert measurement.energy is not None and measurement.energy.sampler_ratio == pytest.approx(1.1)
+    assert set(measurement.latency_ns) == {11 * MS}  # energy and latency are of the same inferences
+
+
+def test_bare_slices_come_before_and_after_a_window_in_turns(lab: Lab, tmp_path: Path) -> None:
+    meter = Watts(lab, resolution_s=0.01)
+    meter.samples = True
+    measure(model(tmp_path, "a", 10 * MS), protocol=PROTOCOL, device="Board", fingerprint=BOARD, meter=meter)
+    drawn = "".join({"meter on": "[", "meter off": "]"}.get(name, ".") for name in lab.log[1 + 1 + 30 :])
+    first, then = "." * 5 + "[" + "." * 20 + "]", "[" + "." * 20 + "]" + "." * 5
+    assert drawn == first + then + first + then + first
+
+
+def test_a_meter_that_does_nothing_within_a_window_needs_no_bare_slices(lab: Lab, tmp_path: Path) -> None:
+    artifact = model(tmp_path, "a", 10 * MS)
+    measurement = measure(artifact, protocol=PROTOCOL, device="Board", fingerprint=BOARD, meter=Watts(lab))
+    assert measurement.energy is not None and measurement.energy.sampler_ratio is None
+    assert len(lab.runs) == 1 + 30 + 100
 
 
 def test_one_window_without_a_figure_leaves_none(lab: Lab, tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from edgekit.errors import MissingError
-from edgekit.meters import MIN_UPDATES, Meter
+from edgekit.errors import MissingError, UsageError
+from edgekit.meters import MIN_UPDATES, Meter, Window
+
+FORM = "powercap"
 
 _FOLDER = Path("sys/class/powercap")
 
@@ -35,8 +37,8 @@ class Powercap(Meter):
         self._start_uj = self._counters_uj()
         self._start_ns = self._clock_ns()
 
-    def stop(self) -> float:
-        """Joules since `start()`; a window longer than one wrap of the counter (minutes) cannot be told apart."""
+    def stop(self) -> Window:
+        """The energy since `start()`; a window longer than one wrap of the counter (minutes) cannot be told apart."""
         window_s = (self._clock_ns() - self._start_ns) / 1e9
         if window_s < MIN_UPDATES * self.resolution_s:
             raise MissingError(
@@ -47,7 +49,7 @@ class Powercap(Meter):
         energy_uj = sum(end - start if end >= start else end - start + wrap for start, end, wrap in windows)
         if energy_uj == 0:
             raise MissingError(f"{self.source} did not move in {window_s:.3f} s; a virtual machine may show a dead one")
-        return energy_uj / 1e6
+        return Window(energy_uj / 1e6, window_s, int(window_s / self.resolution_s))
 
     def _counters_uj(self) -> list[int]:
         return [_read_uj(package / "energy_uj") for package in self._packages]
@@ -64,6 +66,16 @@ def find(root: Path = Path("/")) -> Meter | str:
     except MissingError as error:
         return str(error)
     return meter
+
+
+def open(arguments: str, root: Path = Path("/")) -> Meter:
+    """The package counters; UsageError for arguments, of which there are none, MissingError without counters."""
+    if arguments:
+        raise UsageError(f"powercap takes no arguments, {arguments!r} was given; use --meter {FORM}")
+    answer = find(root)
+    if isinstance(answer, str):
+        raise MissingError(answer)
+    return answer
 
 
 def _is_package(folder: Path) -> bool:

@@ -12,17 +12,20 @@ from typing import Any
 import msgspec
 
 from edgekit.compare import Comparison, Row, Share
+from edgekit.measurement import Energy
 
 CAPTION = "Accuracy, size, latency and energy per artifact"
 NOTHING = "\N{EN DASH}"
 EXPLANATION = (
     "Sizes in MB of a million bytes. Top-1 with its 95 % Wilson interval over the labelled images. "
     "Agrees: share of images on which the top class is the reference's; KL: mean divergence from the reference. "
-    "p90: nearest rank. Delegated: share of operators that the delegate runs. Energy: per inference."
+    "p90: nearest rank. Delegated: share of operators that the delegate runs. Energy: measured, per inference; "
+    "net: less what the machine draws at rest. Modelled: energy from counts and a table per operation, not measured."
 )
 _NOT_JUDGED = "not judged on labelled images"
 _NO_REFERENCE = "not judged against a reference"
 _NOT_TIMED = "not timed"
+_NOT_MODELLED = "not modelled"
 _NOT_LOOKED_FOR = {_NOT_JUDGED, _NO_REFERENCE, _NOT_TIMED}
 
 Value = str | int | float | None
@@ -41,7 +44,8 @@ class Column(msgspec.Struct, frozen=True):
     """One column: `cell` words it for people, `values` names the fields of a Row that say the same to programs.
 
     The keys of `values` carry units; each value is the path of a field, "top1.low".
-    `foldable` columns may move to the caption where all rows agree; `spare` ones may go where there is no room.
+    `foldable` columns may move to the caption where all rows agree; `spare` ones may go where there is no room;
+    `optional` ones are there only if some row has something in them.
     """
 
     title: str
@@ -51,6 +55,7 @@ class Column(msgspec.Struct, frozen=True):
     numeric: bool = True
     foldable: bool = False
     spare: bool = False
+    optional: bool = False
 
     @property
     def heading(self) -> str:
@@ -75,6 +80,7 @@ def lay_out(comparison: Comparison, *, fold: bool = False, spare: bool = True) -
     nothing was timed or judged, go; without `spare`, spare ones are left out.
     """
     columns = [column for column in COLUMNS if spare or not column.spare]
+    columns = [column for column in columns if not (column.optional and _empty_in_all(column, comparison.rows))]
     columns = [column for column in columns if not (fold and _unasked(column, comparison.rows))]
     folded = [column for column in columns if fold and _same_in_all(column, comparison.rows)]
     kept = tuple(column for column in columns if column not in folded)
@@ -117,6 +123,10 @@ def _same_in_all(column: Column, rows: Sequence[Row]) -> bool:
     """Whether every row that has something in this column has the same."""
     said = {cell.text for cell in map(column.cell, rows) if not cell.why_empty}
     return column.foldable and len(said) == 1
+
+
+def _empty_in_all(column: Column, rows: Sequence[Row]) -> bool:
+    return all(column.cell(row).why_empty for row in rows)
 
 
 def _unasked(column: Column, rows: Sequence[Row]) -> bool:
@@ -172,8 +182,29 @@ def _delegated(row: Row) -> Cell:
 def _energy(row: Row) -> Cell:
     if row.energy is None:
         return _empty(row.energy_reason or (_NOT_TIMED if row.device is None else "not measured"))
-    amount = _number(row.energy.energy_j * 1e3, "")
-    return Cell(amount.text, plain(f"{row.energy.source}, {row.energy.scope}"))
+    return Cell(_millijoules(row.energy.energy_j), plain(", ".join(_energy_details(row.energy))))
+
+
+def _energy_details(energy: Energy) -> list[str]:
+    """Net energy with how far off it may be, or at least how far it scatters; then the meter and what it sees."""
+    details = []
+    off_j = energy.scatter_j if energy.uncertainty_j is None else energy.uncertainty_j
+    if energy.net_j is not None:
+        off = "" if off_j is None else f" ± {_millijoules(off_j)}"
+        details.append(f"net {_millijoules(energy.net_j)}{off}")
+    if energy.too_short:
+        details.append("too short")
+    return [*details, energy.source, energy.scope]
+
+
+def _millijoules(joules: float) -> str:
+    return _number(joules * 1e3, "").text
+
+
+def _modelled(row: Row) -> Cell:
+    if row.modelled is None:
+        return _empty(_NOT_MODELLED)
+    return Cell(_millijoules(row.modelled.modelled_j), plain(row.modelled.table))
 
 
 COLUMNS = (
@@ -225,6 +256,29 @@ COLUMNS = (
             "energy_source": "energy.source",
             "energy_scope": "energy.scope",
             "energy_reason": "energy_reason",
+            "energy_net_j": "energy.net_j",
+            "energy_uncertainty_j": "energy.uncertainty_j",
+            "energy_scatter_j": "energy.scatter_j",
+            "energy_idle_power_w": "energy.idle_power_w",
+            "energy_idle_s": "energy.idle_s",
+            "energy_seconds": "energy.seconds",
+            "energy_updates": "energy.updates",
+            "energy_missed": "energy.missed",
+            "energy_sampler_ratio": "energy.sampler_ratio",
+            "energy_too_short": "energy.too_short",
         },
+    ),
+    Column(
+        "Modelled",
+        "mJ",
+        _modelled,
+        {
+            "modelled_j": "modelled.modelled_j",
+            "modelled_macs": "modelled.macs",
+            "modelled_sram_bytes": "modelled.sram_bytes",
+            "modelled_dram_bytes": "modelled.dram_bytes",
+            "modelled_table": "modelled.table",
+        },
+        optional=True,
     ),
 )

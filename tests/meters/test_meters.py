@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgekit import meters
-from edgekit.meters import Meter
+from edgekit.meters import Meter, Window
 
 
 class Fake(Meter):
@@ -21,8 +21,8 @@ class Fake(Meter):
 
     def start(self) -> None: ...
 
-    def stop(self) -> float:
-        return 1.0
+    def stop(self) -> Window:
+        return Window(1.0, 1.0, 100)
 
 
 def offer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answers: dict[str, Meter | str]) -> None:

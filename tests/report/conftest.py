@@ -8,6 +8,20 @@ from edgekit.compare import Comparison, Row, Share
 from edgekit.measurement import Energy
 
 REASON = "no RAPL counter"
+ENERGY = Energy(
+    0.0123,
+    "RAPL",
+    "cpu",
+    net_j=0.0081,
+    idle_power_w=0.4,
+    idle_s=3.0,
+    scatter_j=0.0001,
+    uncertainty_j=0.0002,
+    seconds=5.0,
+    updates=5000,
+    missed=0,
+    sampler_ratio=1.001,
+)
 
 
 def row(name: str, model: str | None, recipe: str | None, **fields: object) -> Row:
@@ -41,7 +55,7 @@ def comparison() -> Comparison:
                 "squeezenet_v1_1",
                 "int8",
                 latency_median_ms=3.5,
-                energy=Energy(0.0123, "RAPL", "cpu"),
+                energy=ENERGY,
                 energy_reason=None,
             ),
             row("mystery", None, None, **unjudged),

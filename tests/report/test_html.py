@@ -60,7 +60,7 @@ def test_the_table_has_a_caption_and_scoped_headings(comparison: Comparison) -> 
     scopes = [attributes["scope"] for tag, attributes in page.tags if tag == "th"]
     assert scopes.count("row") == 3 and scopes.count("col") == 10
     assert [tag for tag, _ in page.tags].count("caption") == 1
-    assert {"squeezenet_v1_1", "64.75", "12.30", "RAPL, cpu"} <= set(page.words)
+    assert {"squeezenet_v1_1", "64.75", "12.30", "net 8.10 ± 0.20, RAPL, cpu"} <= set(page.words)
 
 
 @pytest.mark.usefixtures("page")

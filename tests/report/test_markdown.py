@@ -27,7 +27,7 @@ def test_the_table_parses_and_says_the_same(comparison: Comparison) -> None:
     head, *rows = cells(markdown.render(comparison))
     assert head[:4] == ["Model", "Recipe", "Size, MB", "Top-1, %"]
     assert [row[0] for row in rows] == ["squeezenet_v1_1 (224 px)", "squeezenet_v1_1 (224 px)", "mystery"]
-    assert rows[1][-1] == "12.30 (RAPL, cpu)"
+    assert rows[1][-1] == "12.30 (net 8.10 ± 0.20, RAPL, cpu)"
     assert all(len(row) == len(head) for row in rows)
 
 

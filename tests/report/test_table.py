@@ -6,8 +6,15 @@ import msgspec
 import pytest
 
 from edgekit.compare import Comparison, Row
+from edgekit.measurement import Modelled
 from edgekit.report import table
 from edgekit.report.table import COLUMNS, NOTHING, lay_out, value_at
+
+
+def modelled(comparison: Comparison) -> Row:
+    """The row with everything, modelled energy included."""
+    energy = Modelled(0.0005, 0.0001, 0.0001, 0.0003, 349_000_000, 80_000_000, 1_200_000, "45 nm")
+    return msgspec.structs.replace(comparison.rows[1], modelled=energy)
 
 
 def words(comparison: Comparison, heading: str) -> list[str]:
@@ -34,7 +41,7 @@ def words(comparison: Comparison, heading: str) -> list[str]:
         ("Threads", ["1", "1", "1"]),
         ("Device", ["Board, 4 cores"] * 3),
         ("Delegated, %", ["95", "95", "95"]),
-        ("Energy, mJ", [NOTHING, "12.30 (RAPL, cpu)", NOTHING]),
+        ("Energy, mJ", [NOTHING, "12.30 (net 8.10 ± 0.20, RAPL, cpu)", NOTHING]),
     ],
 )
 def test_every_column_says_what_the_row_holds(comparison: Comparison, heading: str, expected: list[str]) -> None:
@@ -103,10 +110,28 @@ def test_small_numbers_keep_two_digits(value: float | None, expected: str) -> No
 
 
 def test_all_values_are_fields_of_a_row(comparison: Comparison) -> None:
-    full = comparison.rows[1]
+    full = modelled(comparison)
     for column in COLUMNS:
         for name, path in column.values.items():
-            assert (value_at(full, path) is None) == (name == "energy_reason"), name
+            assert (value_at(full, path) is None) == (name in ("energy_reason", "energy_too_short")), name
+
+
+def test_measured_and_modelled_energy_never_share_a_column(comparison: Comparison) -> None:
+    for column in COLUMNS:
+        paths = [path for path in column.values.values() if "energy" in path or "modelled" in path]
+        assert len({path.split(".")[0].removesuffix("_reason") for path in paths}) <= 1, column.title
+    assert "Modelled" not in [column.title for column in lay_out(comparison).columns]
+    some = msgspec.structs.replace(comparison, rows=(comparison.rows[0], modelled(comparison)))
+    assert words(some, "Modelled, mJ") == [NOTHING, "0.50 (45 nm)"]
+    assert words(some, "Energy, mJ")[0] == NOTHING
+
+
+def test_an_energy_from_a_short_measurement_says_so(comparison: Comparison) -> None:
+    row = comparison.rows[1]
+    assert row.energy is not None
+    energy = msgspec.structs.replace(row.energy, uncertainty_j=None, too_short="scatters by 9 %")
+    cell = table._energy(msgspec.structs.replace(row, energy=energy))
+    assert cell.detail == "net 8.10 ± 0.10, too short, RAPL, cpu"
 
 
 def test_a_path_through_nothing_is_nothing(comparison: Comparison) -> None:
