@@ -25,10 +25,10 @@ from edgekit.meters._sampling import Trace, check_window, integrate
 FORM = "csv:LOG.csv[,start=2026-11-22T14:00:00Z][,zone=+01:00][,time=COLUMN/s][,power=COLUMN/W]"
 _OPTIONS = ("start", "zone", "time", "power", "voltage", "current", "scope", "uncertainty")
 _NAMES = {
-    "time": r"time|date|utc|elapsed|seconds|t",
-    "power": r"power|watts?|p",
-    "voltage": r"volt|vbus|v",
-    "current": r"current|curr|amps?|ibus|i",
+    "time": r"time\w*|date\w*|utc|elapsed|seconds",
+    "power": r"power|watts?",
+    "voltage": r"volts?|voltage|vbus",
+    "current": r"curr(?:ent)?|amps?|amperes?|ibus",
 }
 _UNITS = {
     "time": {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9},
@@ -40,6 +40,7 @@ _EPOCHS = ((1e8, 1e10, 1_000_000_000), (1e11, 1e13, 1_000_000), (1e14, 1e16, 1_0
 _GAP = 3  # intervals: a longer silence means that readings are missing
 _WAIT_S = 5.0  # for a log that is still being written to reach the end of the window
 _CLOCK_SLIP_S = 0.05
+_JITTER_NS = 500_000_000  # by which packets of readings may overlap in time
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,6 @@ class Column:
 
     position: int
     factor: float
-    has_unit: bool = True
 
 
 class Log(Meter):
@@ -111,7 +111,7 @@ def read(path: Path, options: Mapping[str, str]) -> Trace:
             watts.append(power(row))
         except (ValueError, IndexError) as error:
             raise FileFormatError(f"{path}, row {number}: {','.join(row)[:80]!r} is no reading ({error})") from None
-        if len(times_ns) > 1 and times_ns[-1] < times_ns[-2]:
+        if len(times_ns) > 1 and times_ns[-1] < times_ns[-2] - _JITTER_NS:
             raise FileFormatError(
                 f"{path}, row {number}: the time goes back; was the clock set, or are two logs in it?"
             )
@@ -170,13 +170,19 @@ def _found(path: Path, head: Sequence[str], what: str, options: Mapping[str, str
     """The column of that quantity: the one that was given, else the first whose name and unit fit."""
     if what in options:
         return _given(path, head, what, options[what])
+    unitless = None
     for position, name in enumerate(head):
-        words = re.findall(r"[a-zµ]+", name.lower().replace("μ", "µ"))
-        if words and re.fullmatch(rf"(?:{_NAMES[what]})\w*", words[0]):
-            unit = next((word for word in words[1:] if word in _UNITS[what]), None)
-            if unit or what == "time":
-                return Column(position, _UNITS[what].get(unit or "s", 1.0), unit is not None)
-            raise FileFormatError(f"{path}: column {name!r} says no unit; give it: {what}={name}/{_example(what)}")
+        words = re.findall(r"[a-zµ]+", name.lower().replace("\N{GREEK SMALL LETTER MU}", "µ"))
+        named = next((at for at, word in enumerate(words) if re.fullmatch(_NAMES[what], word)), None)
+        rest = words if len(words) == 1 else words[named + 1 :] if named is not None else []
+        unit = next((word for word in rest if word in _UNITS[what]), None)
+        if unit and (what != "time" or named is not None):
+            return Column(position, _UNITS[what][unit])
+        if named is not None and what == "time":
+            return Column(position, 1.0)
+        unitless = unitless or (name if named is not None else None)
+    if unitless:
+        raise FileFormatError(f"{path}: column {unitless!r} says no unit; give it: {what}={unitless}/{_example(what)}")
     return None
 
 
@@ -186,7 +192,7 @@ def _given(path: Path, head: Sequence[str], what: str, text: str) -> Column:
         raise UsageError(f"{path} has no column {name!r}; there: {', '.join(head)}")
     if unit.lower() not in _UNITS[what] and not (what == "time" and not unit):
         raise UsageError(f"{what}={text}: a unit is needed, as in {what}={name}/{_example(what)}")
-    return Column(head.index(name), _UNITS[what].get(unit.lower(), 1.0), bool(unit))
+    return Column(head.index(name), _UNITS[what].get(unit.lower(), 1.0))
 
 
 def _example(what: str) -> str:
@@ -267,10 +273,10 @@ def _share(text: str) -> float:
 
 
 def _distinct(times_ns: Sequence[int], watts: Sequence[float]) -> Trace:
-    """Readings of one and the same time (a clock of whole seconds) become their mean."""
+    """Readings in order; those of one and the same time (a clock of whole seconds) become their mean."""
     groups = [
         (time_ns, statistics.fmean(value for _, value in group))
-        for time_ns, group in itertools.groupby(zip(times_ns, watts, strict=True), key=lambda pair: pair[0])
+        for time_ns, group in itertools.groupby(sorted(zip(times_ns, watts, strict=True)), key=lambda pair: pair[0])
     ]
     if len(groups) < 2:
         raise FileFormatError("all readings of the log have the same time; it needs a finer clock")

@@ -3,7 +3,8 @@
 The driver tells power1_input in microwatts, curr1_input in milliamperes, in1_input, the bus voltage, in millivolts,
 and for some chips update_interval in milliseconds (Linux, Documentation/hwmon/sysfs-interface.rst and ina2xx.rst).
 What the chip measures is what it is wired to: it is taken to be the supply of the board unless the user says another
-scope.
+scope. The driver must know the resistor (shunt_resistor, in microohms): it takes 10 milliohms if nobody tells it, where
+most breakout boards have 100.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Hwmon(SampledMeter):
 
     def __init__(self, folder: Path, scope: str = "board") -> None:
         name = _name(folder)
-        self.source = f"{name.upper()} by hwmon"
+        self.source = f"{name.upper()} by hwmon{_resistor(folder)}"
         self.scope = checked_scope(scope)
         self.resolution_s = self.period_s = max(_SHORTEST_S, _update_s(folder))
         if name in _STATED:
@@ -96,6 +97,12 @@ def _update_s(folder: Path) -> float:
     """How often the driver says that the chip converts; nothing for chips of one rate, which is shorter than ours."""
     file = folder / "update_interval"
     return _number(file) / 1e3 if file.exists() else 0.0
+
+
+def _resistor(folder: Path) -> str:
+    """The resistance that the driver reckons with, in the source: a wrong one scales every reading."""
+    file = folder / "shunt_resistor"
+    return f", {_number(file) / 1e3:g} mohm" if file.exists() else ""
 
 
 def _number(file: Path) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgekit import meters
+from edgekit.errors import EdgekitError, MissingError, UnknownNameError, UsageError
 from edgekit.meters import Meter, Window
 
 
@@ -44,3 +45,46 @@ def test_the_widest_scope_wins_then_the_finer_clock(monkeypatch: pytest.MonkeyPa
 def test_all_reasons_are_told_when_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     offer(monkeypatch, tmp_path, {"a": "no counter", "b": "no such bus"})
     assert meters.find(tmp_path) == "no counter; no such bus"
+
+
+def test_a_meter_that_has_to_be_asked_for_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    offer(monkeypatch, tmp_path, {"a": "no counter"})
+    (tmp_path / "b.py").touch()
+    (tmp_path / "_shared.py").touch()
+    monkeypatch.setitem(__import__("sys").modules, "edgekit.meters.b", type("Module", (), {}))
+    assert meters.find(tmp_path) == "no counter"
+
+
+def test_the_meters_of_the_package_are_known_by_their_files() -> None:
+    assert meters.names() == ["android", "battery", "csv", "hwmon", "ina219", "ina226", "pmic", "powercap"]
+
+
+def test_auto_and_none(tmp_path: Path) -> None:
+    assert meters.open("none", tmp_path) == meters.NO_METER
+    assert meters.open("auto", tmp_path) == meters.find(tmp_path)
+
+
+def test_an_unknown_meter_is_answered_with_all_there_are() -> None:
+    with pytest.raises(
+        UnknownNameError, match=r"no meter is called 'ina'; there are: auto, none, android, battery"
+    ) as no:
+        meters.open("ina:1")
+    assert "ina219:/dev/i2c-1:0x40:0.1ohm" in str(no.value)
+
+
+def test_modelled_energy_is_no_meter() -> None:
+    with pytest.raises(UsageError, match="not measured, so it is no meter"):
+        meters.open("modelled")
+
+
+@pytest.mark.parametrize("name", meters.names())
+def test_every_meter_refuses_what_it_cannot_read(name: str, tmp_path: Path) -> None:
+    with pytest.raises(EdgekitError):
+        meters.open(f"{name}:{tmp_path / 'nothing'}", tmp_path)
+
+
+def test_counters_take_no_arguments(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="takes no arguments"):
+        meters.open("powercap:0", tmp_path)
+    with pytest.raises(MissingError, match="no RAPL counter"):
+        meters.open("powercap", tmp_path)
