@@ -18,7 +18,7 @@ from edgekit.measurement import Energy, Measurement, Modelled, Protocol, Quality
 
 _Z95 = 1.959963984540054  # the normal distribution's 97.5 % quantile
 _SECONDS = len("2026-01-01T00:00:00")  # as much of a UTC time as every writer gives
-SAMPLER_LIMIT = 1.02  # a meter that slows inference by more than this is noted
+SAMPLER_LIMIT = 1.02  # a meter that slows inference by more than this, for certain, is noted
 _Kind = TypeVar("_Kind", Measurement, Quality)
 
 
@@ -238,8 +238,10 @@ def _energy_notes(measurement: Measurement) -> list[str]:
         notes.append(f"no energy at rest, so no net energy: {energy.idle_reason}")
     if energy.missed:
         notes.append(f"{energy.missed} readings of the meter are missing beside {energy.updates or 0}")
-    if energy.sampler_ratio is not None and energy.sampler_ratio > SAMPLER_LIMIT:
-        notes.append(f"reading the meter makes inference {energy.sampler_ratio - 1:.1%} slower")
+    if energy.unsampled_ns:
+        ratio = latency_ratio(measurement.latency_ns, energy.unsampled_ns)
+        if ratio.low > SAMPLER_LIMIT:
+            notes.append(f"reading the meter makes inference {ratio.value - 1:.1%} slower")
     return [f"{measurement.artifact_name}: {note}." for note in notes]
 
 

@@ -11,6 +11,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from edgekit.errors import FileFormatError, MissingError
 from edgekit.measurement import Energy
 from edgekit.meters import MIN_UPDATES, Meter, Window
@@ -95,7 +97,9 @@ class Account:
         """What one inference took; None where `reason` says why."""
         if self._meter is None or not self._windows:
             return None
-        return summed(self._meter, self._windows, self._runs, self._idle, self.sampler_ratio())
+        energy = summed(self._meter, self._windows, self._runs, self._idle)
+        ratio = self.sampler_ratio()
+        return msgspec.structs.replace(energy, sampler_ratio=ratio, unsampled_ns=tuple(self._bare_ns))
 
     def sampler_ratio(self) -> float | None:
         """Median latency within the windows over that outside of them."""
@@ -104,9 +108,7 @@ class Account:
         return statistics.median(self._metered_ns) / statistics.median(self._bare_ns)
 
 
-def summed(
-    meter: Meter, windows: Sequence[Window], runs: Sequence[int], idle: Idle | str, sampler_ratio: float | None = None
-) -> Energy:
+def summed(meter: Meter, windows: Sequence[Window], runs: Sequence[int], idle: Idle | str) -> Energy:
     """The energy of one inference from windows with so many inferences each.
 
     The errors of gross and idle readings are combined as if they were independent. They come from one meter, so most
@@ -136,7 +138,6 @@ def summed(
         updates=sum(window.updates for window in windows),
         missed=sum(window.missed for window in windows),
         resolution_s=meter.resolution_s,
-        sampler_ratio=sampler_ratio,
         too_short=too_short(gross_scatter_j, gross_j, seconds),
     )
 

@@ -67,8 +67,8 @@ class Energy(msgspec.Struct, frozen=True):
     meter_uncertainty: that, as a share of the reading; `stated_by` is who states it
     seconds, windows, updates, missed: what the figures rest on; missed readings were due and did not come
     resolution_s: the time between two updates of the meter
-    sampler_ratio: median latency with the meter at work over that without it, in alternation; None for a meter that
-        does nothing between the edges of a window
+    sampler_ratio: median latency with the meter at work over that without it, `unsampled_ns`, in alternation; None for
+        a meter that does nothing between the edges of a window
     too_short: why the measurement is not long enough for its precision, and how long would be; None where it is
     """
 
@@ -89,6 +89,7 @@ class Energy(msgspec.Struct, frozen=True):
     missed: int | None = None
     resolution_s: float | None = None
     sampler_ratio: float | None = None
+    unsampled_ns: tuple[int, ...] = ()
     too_short: str | None = None
 
 

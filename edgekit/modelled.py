@@ -1,5 +1,7 @@
 """Energy from counts: what a table of energies per operation gives for one inference. Nothing here is measured.
 
+The energies are those of M. Horowitz, "Computing's energy problem", ISSCC 2014, and their memory column by Han et al.,
+"Learning both weights and connections for efficient neural networks", 2015.
 Kept apart from the meters, and in a record of its own, so that it is never taken for a reading.
 """
 
@@ -9,7 +11,7 @@ from edgekit.errors import UnsupportedModelError
 from edgekit.graph import Graph, Operator
 from edgekit.measurement import Modelled
 
-TABLE = "45 nm (Horowitz, ISSCC 2014)"
+TABLE = "45 nm (Horowitz 2014)"
 # Picojoules. A multiply-accumulate is one multiplication and one addition in the type of its sum.
 _MULTIPLY = {"int8": 0.2, "float16": 1.1, "float32": 3.7}
 _ADD = {"int8": 0.1, "float16": 0.4, "float32": 0.9}  # int8 products are summed in int32

@@ -233,6 +233,34 @@ def test_measured_energy_keeps_its_source() -> None:
     assert (row.energy, row.energy_reason) == (energy, None)
 
 
+@pytest.mark.parametrize(
+    ("energy", "words"),
+    [
+        ({"too_short": "scatters by 9% where 5% is wanted"}, "energy scatters by 9% where 5% is wanted."),
+        ({"idle_reason": "it was charging"}, "no energy at rest, so no net energy: it was charging."),
+        ({"missed": 3, "updates": 50}, "3 readings of the meter are missing beside 50."),
+        ({"unsampled_ns": (1_000_000,) * 9}, "reading the meter makes inference"),
+    ],
+)
+def test_what_weakens_an_energy_is_noted(energy: dict[str, object], words: str) -> None:
+    measured = Energy(0.012, "INA219", "board", **energy)  # type: ignore[arg-type]
+    notes = compare.compare([msgspec.structs.replace(TIMED, energy=measured, energy_reason=None)]).notes
+    assert len(notes) == 1 and notes[0].startswith(f"{TIMED.artifact_name}: {words}")
+
+
+def test_a_meter_that_costs_nothing_is_not_noted() -> None:
+    measured = Energy(0.012, "INA219", "board", unsampled_ns=TIMED.latency_ns)
+    assert compare.compare([msgspec.structs.replace(TIMED, energy=measured, energy_reason=None)]).notes == ()
+
+
+def test_meters_that_see_different_things_are_noted() -> None:
+    rails, board = Energy(0.012, "Pi 5 PMIC", "rails"), Energy(0.02, "INA219", "board")
+    first = msgspec.structs.replace(TIMED, energy=rails, energy_reason=None)
+    second = msgspec.structs.replace(TIMED, artifact_sha256="b" * 64, energy=board, energy_reason=None)
+    (note,) = compare.compare([first, second]).notes
+    assert note.startswith("Energy was taken by meters that do not see the same") and "Pi 5 PMIC, rails" in note
+
+
 def test_a_model_without_operators_has_no_delegated_share() -> None:
     row = only(compare.compare([msgspec.structs.replace(TIMED, delegation=Delegation("none", 0, 0))]))
     assert row.delegated is None

@@ -151,6 +151,7 @@ def test_the_sampler_s_cost_is_a_ratio_of_medians() -> None:
         account.bare([100, 100, 700])
     seen = account.energy()
     assert seen is not None and seen.sampler_ratio == pytest.approx(1.04)
+    assert seen.unsampled_ns == (100, 100, 700) * 2
     assert seen.energy_j == pytest.approx(2 / 5)
 
 
