@@ -23,6 +23,7 @@ from edgekit.meters._sampling import SampledMeter
 ADDRESSES = range(0x40, 0x50)  # 16 addresses by two pins, the same for both chips
 RESISTOR_SHARE = 0.01  # the resistor of the common breakout boards, as their sellers state it
 _I2C_SLAVE = 0x0703  # Linux, include/uapi/linux/i2c-dev.h
+_OFFSET_V = 1e-3  # by which no chip is off: less than that is no current, more is one
 _CONFIGURATION, _SHUNT, _BUS = 0x00, 0x01, 0x02
 
 
@@ -111,6 +112,8 @@ class Ina(SampledMeter):
                 f"{self._chip.name}: the current is beyond the range of {self._shunt_ohm:g} ohm"
                 f" ({limit * self._chip.shunt_lsb_v / self._shunt_ohm:.2f} A); use a smaller resistor"
             )
+        if shunt * self._chip.shunt_lsb_v < -_OFFSET_V:
+            raise MissingError(f"{self._chip.name}: the current flows backwards; swap the wires at VIN+ and VIN-")
         return power_w(self._chip, shunt, self._registers.read(_BUS), self._shunt_ohm)
 
     def _configure(self) -> None:

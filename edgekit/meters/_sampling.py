@@ -38,6 +38,11 @@ class Trace:
     missed: int = 0
     problem: str = ""
 
+    def within(self, start_ns: int, stop_ns: int) -> Trace:
+        """The readings of a window alone."""
+        inside = slice(bisect_left(self.times_ns, start_ns), bisect_right(self.times_ns, stop_ns))
+        return Trace(self.times_ns[inside], self.values[inside], self.missed, self.problem)
+
     def changes(self) -> int:
         """How often the value was another than before: the updates of a source that keeps its rate to itself."""
         return sum(after != before for before, after in itertools.pairwise(self.values))
@@ -237,7 +242,8 @@ class SampledMeter(Meter):
         stop_ns = time.perf_counter_ns()
         trace = self._sampler.end()
         seconds = (stop_ns - self._start_ns) / 1e9
-        updates = min(self.updates(trace), int(seconds / self.resolution_s) + 1)
+        within = trace.within(self._start_ns, stop_ns)
+        updates = min(self.updates(within), int(seconds / self.resolution_s) + 1)  # reading more often renews nothing
         check_window(self, trace, updates, seconds)
         return Window(integrate(trace.times_ns, trace.values, self._start_ns, stop_ns), seconds, updates, trace.missed)
 

@@ -14,7 +14,7 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -90,7 +90,7 @@ class Log(Meter):
                 f"{self._path} covers {_utc(first_ns)} to {_utc(last_ns)}, not all of {_utc(start_ns)} to"
                 f" {_utc(stop_ns)}; log all the time, and let both clocks be set by NTP"
             )
-        within = Trace(*_within(trace, start_ns, stop_ns), missed=_missing(trace, start_ns, stop_ns))
+        within = replace(trace.within(start_ns, stop_ns), missed=_missing(trace, start_ns, stop_ns))
         seconds = (stop_ns - start_ns) / 1e9
         check_window(self, within, len(within.values), seconds)
         energy_j = integrate(trace.times_ns, trace.values, start_ns, stop_ns)
@@ -281,11 +281,6 @@ def _distinct(times_ns: Sequence[int], watts: Sequence[float]) -> Trace:
     if len(groups) < 2:
         raise FileFormatError("all readings of the log have the same time; it needs a finer clock")
     return Trace(tuple(time_ns for time_ns, _ in groups), tuple(value for _, value in groups))
-
-
-def _within(trace: Trace, start_ns: int, stop_ns: int) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    inside = [position for position, time_ns in enumerate(trace.times_ns) if start_ns <= time_ns <= stop_ns]
-    return tuple(trace.times_ns[i] for i in inside), tuple(trace.values[i] for i in inside)
 
 
 def _missing(trace: Trace, start_ns: int, stop_ns: int) -> int:

@@ -102,7 +102,7 @@ def _update_s(folder: Path) -> float:
 def _resistor(folder: Path) -> str:
     """The resistance that the driver reckons with, in the source: a wrong one scales every reading."""
     file = folder / "shunt_resistor"
-    return f", {_number(file) / 1e3:g} mohm" if file.exists() else ""
+    return f" with {_number(file) / 1e3:g} mohm" if file.exists() else ""
 
 
 def _number(file: Path) -> int:

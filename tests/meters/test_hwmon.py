@@ -32,7 +32,7 @@ def test_power_is_in_microwatts(tmp_path: Path) -> None:
     meter = meters.find(tmp_path)
     assert isinstance(meter, hwmon.Hwmon)
     assert meter.watts() == pytest.approx(3.42)
-    assert (meter.source, meter.scope) == ("INA219 by hwmon, 100 mohm", "board")
+    assert (meter.source, meter.scope) == ("INA219 by hwmon with 100 mohm", "board")
     assert meter.uncertainty is not None and "SBOS448G" in meter.uncertainty.stated_by
 
 

@@ -89,6 +89,15 @@ def test_a_current_beyond_the_range_is_no_reading(chip: Chip, raw: int, limit: s
         meter.watts()
 
 
+def test_wires_the_wrong_way_round_are_noticed_but_not_a_chip_s_offset() -> None:
+    registers = Fake({1: 0xFFF0, 2: 1250 << 3})  # 16 steps below 0
+    meter = Ina(ina219.CHIP, registers, 0.1)
+    assert -0.01 < meter.watts() < 0
+    registers.values[1] = 0xF000
+    with pytest.raises(MissingError, match=r"flows backwards; swap the wires at VIN\+ and VIN-"):
+        meter.watts()
+
+
 def test_another_chip_is_noticed_by_its_configuration() -> None:
     with pytest.raises(MissingError, match=r"keeps 0x0067 where a INA219 keeps 0x3e67; is it another chip\?"):
         Ina(ina219.CHIP, Fake({}, sticky=0xFF00), 0.1)
