@@ -19,7 +19,7 @@ from edgekit import energy, meters, runtime
 from edgekit.artifact import Artifact, read_model
 from edgekit.errors import ChecksumError, FileFormatError, UnknownNameError, UsageError
 from edgekit.measurement import Fingerprint, Measurement, Protocol
-from edgekit.meters import MIN_UPDATES, Meter
+from edgekit.meters import Meter
 from edgekit.runtime import Runner
 
 QUICK = Protocol("quick", warmup_s=0.3, min_runs=50, min_seconds=1.0)
@@ -98,7 +98,8 @@ def measure_many(
 ) -> list[Measurement]:
     """Several artifacts in slices, A B A B, so that a machine that drifts does so for all of them alike.
 
-    `meter` is the meter to read over the same runs, or why there is none. `starts` are the artifacts' cold starts
+    `meter` is the meter to read over the same runs, or why there is none; a slow one makes the session as long as one
+    of its windows takes. `starts` are the artifacts' cold starts
     where the caller has seen them, each in a process of its own; else they are taken here, one after the other.
     `progress` is called with the done share, 0 to 1, between slices, never inside one.
     Every input holds the same seeded noise throughout.
@@ -106,7 +107,8 @@ def measure_many(
     """
     if threads < 1 or protocol.max_runs < 1:
         raise UsageError(f"asked for {threads} threads and at most {protocol.max_runs} runs; both must be 1 or more")
-    rounds = _rounds(protocol, meter)
+    paced = msgspec.structs.replace(protocol, min_seconds=max(protocol.min_seconds, energy.shortest_s(meter)))
+    rounds = _rounds(paced, meter)
     tick = _ticker(progress, steps=len(artifacts) * (1 + rounds))
     idle = energy.measure_idle(meter)
     lanes = [_lane(artifact, protocol, threads, energy.Account(meter, idle)) for artifact in artifacts]
@@ -117,7 +119,7 @@ def measure_many(
         tick()
     for round_number in range(1, rounds + 1):
         for lane in lanes:
-            _measure_slice(lane, protocol, round_number, rounds, alone=len(lanes) == 1)
+            _measure_slice(lane, paced, round_number, rounds, alone=len(lanes) == 1)
             tick()
     return [_measurement(lane, protocol, device, fingerprint, threads) for lane in lanes]
 
@@ -140,7 +142,7 @@ def _rounds(protocol: Protocol, meter: Meter | str) -> int:
     """How many slices: fewer for a slow meter, whose window would be refused or all edges."""
     if isinstance(meter, str):
         return ROUNDS
-    return max(1, min(ROUNDS, int(protocol.min_seconds / (2 * MIN_UPDATES * meter.resolution_s))))
+    return max(1, min(ROUNDS, int(protocol.min_seconds / energy.shortest_s(meter))))
 
 
 def _lane(artifact: Artifact, protocol: Protocol, threads: int, account: energy.Account) -> _Lane:

@@ -33,13 +33,26 @@ class Idle:
     seconds: float
 
 
+def shortest_s(meter: Meter | str) -> float:
+    """The shortest window worth opening: twice the updates that it must have."""
+    return 0.0 if isinstance(meter, str) else 2 * MIN_UPDATES * meter.resolution_s
+
+
+def session_s(meter: Meter | str) -> float:
+    """Seconds that a meter adds to a session: the rest, and a window with its bare slices if it is slow."""
+    return 0.0 if isinstance(meter, str) else IDLE_WINDOWS * _idle_window_s(meter) + 2 * shortest_s(meter)
+
+
+def _idle_window_s(meter: Meter) -> float:
+    return max(IDLE_WINDOW_S, IDLE_UPDATES * meter.resolution_s)
+
+
 def measure_idle(meter: Meter | str) -> Idle | str:
     """The power at rest, or why it is not known; to be called before the warm-up, while nothing else is done."""
     if isinstance(meter, str):
         return meter
-    seconds = max(IDLE_WINDOW_S, IDLE_UPDATES * meter.resolution_s)
     try:
-        windows = [_rest(meter, seconds) for _ in range(IDLE_WINDOWS)]
+        windows = [_rest(meter, _idle_window_s(meter)) for _ in range(IDLE_WINDOWS)]
     except (MissingError, FileFormatError) as error:
         return str(error)
     powers_w = [window.energy_j / window.seconds for window in windows]
@@ -79,15 +92,19 @@ class Account:
                 self._meter, self.reason = None, str(error)
 
     def close(self, latency_ns: Sequence[int]) -> None:
-        """Ends the window in which these inferences ran."""
-        if self._meter is not None:
-            try:
-                self._windows.append(self._meter.stop())
-            except (MissingError, FileFormatError) as error:
+        """Ends the window in which these inferences ran; one without any counts for nothing."""
+        if self._meter is None:
+            return
+        try:
+            window = self._meter.stop()
+        except (MissingError, FileFormatError) as error:
+            if latency_ns:
                 self._meter, self.reason = None, str(error)
-            else:
-                self._runs.append(len(latency_ns))
-                self._metered_ns += latency_ns
+            return
+        if latency_ns:
+            self._windows.append(window)
+            self._runs.append(len(latency_ns))
+            self._metered_ns += latency_ns
 
     def bare(self, latency_ns: Sequence[int]) -> None:
         """The same inferences outside all windows."""
@@ -95,7 +112,10 @@ class Account:
 
     def energy(self) -> Energy | None:
         """What one inference took; None where `reason` says why."""
-        if self._meter is None or not self._windows:
+        if self._meter is None:
+            return None
+        if not self._windows:
+            self.reason = f"no inference ran within a window of {self._meter.source}"
             return None
         energy = summed(self._meter, self._windows, self._runs, self._idle)
         ratio = self.sampler_ratio()

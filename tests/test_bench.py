@@ -239,11 +239,17 @@ def test_without_a_meter_the_reason_is_kept(lab: Lab, tmp_path: Path) -> None:
     assert (told.energy, told.energy_reason) == (None, "no RAPL counter")
 
 
-@pytest.mark.parametrize(("resolution_s", "windows"), [(0.001, 10), (0.01, 5), (0.05, 1), (9.0, 1)])
-def test_a_slow_meter_gets_longer_windows(lab: Lab, tmp_path: Path, resolution_s: float, windows: int) -> None:
+@pytest.mark.parametrize(
+    ("resolution_s", "windows", "seconds"), [(0.001, 10, 0.1), (0.01, 5, 0.2), (0.05, 1, 1.0), (1.0, 1, 20.0)]
+)
+def test_a_slow_meter_gets_longer_windows(
+    lab: Lab, tmp_path: Path, resolution_s: float, windows: int, seconds: float
+) -> None:
     meter = Watts(lab, resolution_s)
-    measure(model(tmp_path, "a", 10 * MS), protocol=PROTOCOL, device="Board", fingerprint=BOARD, meter=meter)
-    assert meter.windows_s == pytest.approx([1.0 / windows] * windows)
+    artifact = model(tmp_path, "a", 10 * MS)
+    measurement = measure(artifact, protocol=PROTOCOL, device="Board", fingerprint=BOARD, meter=meter)
+    assert meter.windows_s == pytest.approx([seconds] * windows)
+    assert measurement.protocol == PROTOCOL  # which asks for at least that long
 
 
 def test_cold_starts_seen_elsewhere_are_recorded(lab: Lab, tmp_path: Path) -> None:

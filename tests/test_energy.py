@@ -143,6 +143,17 @@ def test_one_window_without_a_figure_ends_the_account() -> None:
     assert (account.energy(), account.reason) == (None, "the bus is silent")
 
 
+def test_a_window_without_inferences_counts_for_nothing() -> None:
+    account = Account(Scripted([Window(1.0, 1.0, 100), None, Window(5.0, 1.0, 100)]), IDLE)
+    for latencies in ([1, 2], [], []):
+        account.open()
+        account.close(latencies)
+    seen = account.energy()
+    assert seen is not None and (seen.energy_j, seen.windows) == (0.5, 1)
+    empty = Account(Scripted([]), IDLE)
+    assert (empty.energy(), empty.reason) == (None, "no inference ran within a window of scripted")
+
+
 def test_the_sampler_s_cost_is_a_ratio_of_medians() -> None:
     account = Account(Scripted([Window(1.0, 1.0, 100)] * 2), IDLE)
     for latencies in ([100, 104, 900], [104, 104]):

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from edgekit import bench, isolate
+from edgekit import bench, energy, isolate
 from edgekit.artifact import Artifact
 from edgekit.bench import NO_METER, ColdStart, Progress
 from edgekit.devices import Device
@@ -112,7 +112,7 @@ class Local(Device):
         with _relayed(progress) as tell:
             return isolate.call(
                 ", ".join(str(artifact.path) for artifact in artifacts),
-                _timeout_s(protocol, starts),
+                _timeout_s(protocol, starts) + 10 * len(starts) * energy.session_s(meter),
                 bench.measure_many,
                 artifacts,
                 protocol=protocol,
