@@ -19,9 +19,10 @@ def vcgencmd(tmp_path: Path) -> Path:
     return script
 
 
-def test_energy_is_measured_over_the_runs_that_were_timed(tiny, run_edgekit, tmp_path, vcgencmd):
-    results = tmp_path / "r.jsonl"
-    done = run_edgekit("bench", tiny.path, "--meter", f"pmic:{vcgencmd}", "--modelled", "-o", results)
+@pytest.mark.assets
+def test_energy_is_measured_over_the_runs_that_were_timed(assets, run_edgekit, tmp_path, vcgencmd):
+    results, model = tmp_path / "r.jsonl", assets / "tflite" / "mobilenet_v1_0.25_128_quant.tflite"
+    done = run_edgekit("bench", model, "--meter", f"pmic:{vcgencmd}", "--modelled", "-o", results)
     assert done.returncode == 0, done.stderr
     assert "Pi 5 PMIC" in done.stdout and "Modelled" in done.stdout
     (record,) = measurement.read([results])
