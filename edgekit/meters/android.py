@@ -116,10 +116,9 @@ def discharge(readings: Sequence[Reading]) -> Discharge:
     if len(readings) < 2:
         raise MissingError(f"{len(readings)} readings of the battery make no window")
     seconds = (readings[-1].time_ns - readings[0].time_ns) / 1e9
-    for by in (_energy_counter, _charge_counter):
-        counted = by(readings)
+    for by, counted in (("energy counter", _energy_counter(readings)), ("charge counter", _charge_counter(readings))):
         if counted is not None and counted[1] >= MIN_UPDATES:
-            return Discharge(Window(counted[0], seconds, counted[1]), by.__name__.strip("_").replace("_", " "))
+            return Discharge(Window(counted[0], seconds, counted[1]), by)
     return _by_current(readings, seconds)
 
 

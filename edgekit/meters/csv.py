@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import math
 import re
 import statistics
 import time
@@ -49,6 +50,7 @@ class Column:
 
     position: int
     factor: float
+    has_unit: bool = True
 
 
 class Log(Meter):
@@ -108,7 +110,7 @@ def read(path: Path, options: Mapping[str, str]) -> Trace:
     for number, row in enumerate(body, 2):
         try:
             times_ns.append(when(row))
-            watts.append(power(row))
+            watts.append(_finite(power(row)))
         except (ValueError, IndexError) as error:
             raise FileFormatError(f"{path}, row {number}: {','.join(row)[:80]!r} is no reading ({error})") from None
         if len(times_ns) > 1 and times_ns[-1] < times_ns[-2] - _JITTER_NS:
@@ -179,7 +181,7 @@ def _found(path: Path, head: Sequence[str], what: str, options: Mapping[str, str
         if unit and (what != "time" or named is not None):
             return Column(position, _UNITS[what][unit])
         if named is not None and what == "time":
-            return Column(position, 1.0)
+            return Column(position, 1.0, has_unit=False)  # a date, or counted since 1970, which its size tells
         unitless = unitless or (name if named is not None else None)
     if unitless:
         raise FileFormatError(f"{path}: column {unitless!r} says no unit; give it: {what}={unitless}/{_example(what)}")
@@ -192,7 +194,7 @@ def _given(path: Path, head: Sequence[str], what: str, text: str) -> Column:
         raise UsageError(f"{path} has no column {name!r}; there: {', '.join(head)}")
     if unit.lower() not in _UNITS[what] and not (what == "time" and not unit):
         raise UsageError(f"{what}={text}: a unit is needed, as in {what}={name}/{_example(what)}")
-    return Column(head.index(name), _UNITS[what].get(unit.lower(), 1.0))
+    return Column(head.index(name), _UNITS[what].get(unit.lower(), 1.0), has_unit=bool(unit))
 
 
 def _example(what: str) -> str:
@@ -220,6 +222,8 @@ def _clock(column: Column, options: Mapping[str, str], path: Path) -> Callable[[
         except ValueError:
             return _iso_ns(text, zone)
         if start_ns is not None:
+            if not column.has_unit:
+                raise ValueError("the time says no unit; give it: time=COLUMN/s or time=COLUMN/ms")
             return start_ns + round(number * column.factor * 1e9)
         return _epoch_ns(number, text)
 
@@ -250,6 +254,12 @@ def _iso_ns(text: str, zone: timezone | None) -> int:
 def _six_digits(text: str) -> str:
     """Fractions of a second as microseconds, which is what Python 3.10 reads."""
     return re.sub(r"[.,](\d+)", lambda match: f".{match[1][:6]:0<6}", text.strip().replace("/", "-"))
+
+
+def _finite(watts: float) -> float:
+    if not math.isfinite(watts):
+        raise ValueError("not a number of watts")
+    return watts
 
 
 def _zone(text: str) -> timezone:

@@ -62,6 +62,14 @@ def test_elapsed_times_need_a_stated_start(tmp_path: Path) -> None:
     assert trace.times_ns == (T0 * SECOND, T0 * SECOND + 1_500_000_000)
 
 
+def test_an_elapsed_time_without_a_unit_is_not_guessed(tmp_path: Path) -> None:
+    text = "Time,Power (W)\n0,2.5\n1500,3.5\n"
+    with pytest.raises(FileFormatError, match="the time says no unit; give it: time=COLUMN/s"):
+        read(tmp_path, text, start="2026-11-22T13:43:20Z")
+    trace = read(tmp_path, text, start="2026-11-22T13:43:20Z", time="Time/ms")
+    assert trace.times_ns[1] == T0 * SECOND + 1_500_000_000
+
+
 def test_local_times_need_a_zone(tmp_path: Path) -> None:
     text = "Time,Power (W)\n2026/11/22 14:43:20,2.5\n2026/11/22 14:43:21.5,3.5\n"
     with pytest.raises(FileFormatError, match=r"has no time zone; give it: zone="):
@@ -94,6 +102,7 @@ def test_columns_can_be_given(tmp_path: Path) -> None:
         ("Watts (W),x\n1,1\n", "no column of time"),
         ("Time,Power (W)\n1795355001,1\n1795355000,1\n", "row 3: the time goes back"),
         ("Time,Power (W)\n1795355001,n/a\n1795355002,1\n", r"row 2: '1795355001,n/a' is no reading"),
+        ("Time,Power (W)\n1795355001,nan\n1795355002,1\n", "not a number of watts"),
         ("Time,Power (W)\n1795355001\n1795355002,1\n", "row 2: '1795355001' is no reading"),
         ("Date,Power (W)\n2026-11-22Z,1\n2026-11-22Z,1\n", "row 2"),
         ("Time,Power (W)\n1795355001,1\n1795355001,2\n", "same time"),
