@@ -176,13 +176,14 @@ class ChildSampler:
 
     def _start(self) -> subprocess.Popen[bytes]:
         home = str(Path(meters.__file__).parents[2])
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join([home, os.environ.get("PYTHONPATH", "")])}
+        paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
         return subprocess.Popen(
             [sys.executable, "-c", _SERVE, self._text],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=environment,
+            cwd=home,  # from where Python takes modules first: not the user's folder, where any name may lie
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
         )
 
 

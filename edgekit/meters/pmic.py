@@ -97,7 +97,7 @@ def find(root: Path = Path("/")) -> Meter | str:
 
 def open(arguments: str, root: Path = Path("/")) -> Meter:
     """The rails of this board; `arguments` is another place of vcgencmd. MissingError if they cannot be read."""
-    command = Path(arguments) if arguments else root / _COMMAND
+    command = Path(arguments).absolute() if arguments else root / _COMMAND
     if not command.is_file():
         raise MissingError(f"{command} is not there; a Raspberry Pi 5 has it in the package raspi-utils")
     return _opened(command)

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgekit import meters
 from edgekit.errors import MissingError
 from edgekit.meters import MIN_UPDATES
 from edgekit.meters._sampling import ChildSampler, SampledMeter, Sampler, Trace, integrate
@@ -158,6 +159,19 @@ def test_a_child_reads_on_its_own_and_on_the_same_clock(vcgencmd: Path) -> None:
             assert trace.times_ns[0] < before_ns < trace.times_ns[1] < after_ns < trace.times_ns[-1]
     finally:
         sampler.close()
+
+
+def test_a_child_takes_no_module_from_the_user_s_folder(
+    vcgencmd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit")
+    monkeypatch.chdir(tmp_path)
+    meter = meters.open(f"pmic:{vcgencmd.name}")  # a relative path holds all the same
+    assert isinstance(meter, SampledMeter)
+    meter.start()
+    assert isinstance(meter._sampler, ChildSampler)
+    assert meter._sampler.end().values
+    meter._sampler.close()
 
 
 def test_a_child_that_dies_is_an_error_and_the_next_window_has_a_new_one(vcgencmd: Path) -> None:
