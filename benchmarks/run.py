@@ -15,11 +15,11 @@ from typing import TypeVar
 
 import msgspec
 
-from edgekit import artifact, compare, measurement, meters
+from edgekit import artifact, compare, measurement
 from edgekit.devices import Device
 from edgekit.devices.local import Local
 from edgekit.errors import EdgekitError, FileFormatError, MissingError, ModelCrashError
-from edgekit.measurement import Measurement, Protocol
+from edgekit.measurement import Measurement, Protocol, Session
 
 HERE = Path(__file__).parent
 _Declaration = TypeVar("_Declaration")
@@ -81,7 +81,7 @@ def _measure(
     """Measures together what of `paths` is not done and stores it, or yields what stood in the way."""
     try:
         due = [found for found in map(artifact.read, paths) if (found.sha256, threads, protocol) not in done]
-        records = device.run(due, protocol, threads=threads, meter=meters.find()) if due else []
+        records = device.run(due, Session(protocol, threads, meter="auto")) if due else []
     except (FileFormatError, ModelCrashError) as error:
         yield error
         return

@@ -371,17 +371,12 @@ def bench(
     from edgekit.devices import local
     from edgekit.report import terminal
 
-    chosen, chosen_meter = benching.find_protocol(protocol), meters.open(meter)
+    asked = measurement.Session(benching.find_protocol(protocol), threads, meter)
+    meters.open(meter)  # a wrong name is known before the models are read
     read = [artifacts.read(path) for path in files]
     with _bars() as bars:
         progress = bars("bench")
-        measured = local.Local().run(
-            read,
-            chosen,
-            threads=threads,
-            meter=chosen_meter,
-            progress=lambda share: progress("bench", round(share * 1000), 1000),
-        )
+        measured = local.Local().run(read, asked, progress=lambda share: progress("bench", round(share * 1000), 1000))
     if modelled:
         measured = [_with_model(record, artifact) for record, artifact in zip(measured, read, strict=True)]
     for record in measured:

@@ -29,6 +29,19 @@ class Protocol(msgspec.Struct, frozen=True):
     seed: int = 0
 
 
+class Session(msgspec.Struct, frozen=True):
+    """What a device is asked to do with the models that it is given.
+
+    `meter` says which meter to read, as `meters.open` has it; it is looked for on the device. `cores` are the
+    processors to stay on, empty for all.
+    """
+
+    protocol: Protocol
+    threads: int = 1
+    meter: str = "none"
+    cores: tuple[int, ...] = ()
+
+
 class Fingerprint(msgspec.Struct, frozen=True):
     """The machine as it was; a field is None where the system does not tell."""
 

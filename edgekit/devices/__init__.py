@@ -9,9 +9,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from edgekit.artifact import Artifact
-from edgekit.bench import NO_METER, Progress
-from edgekit.measurement import Fingerprint, Measurement, Protocol
-from edgekit.meters import Meter
+from edgekit.bench import Progress
+from edgekit.measurement import Fingerprint, Measurement, Session
 
 
 class Device(ABC):
@@ -30,14 +29,11 @@ class Device(ABC):
     def run(
         self,
         artifacts: Sequence[Artifact],
-        protocol: Protocol,
-        *,
-        threads: int = 1,
-        meter: Meter | str = NO_METER,
+        session: Session,
         progress: Progress | None = None,
     ) -> list[Measurement]:
         """Measures all artifacts in one session, interleaved; one Measurement each, in their order.
 
-        `meter` is the meter to read, or why there is none. `progress` is called with the done share, 0 to 1.
+        `progress` is called with the done share, 0 to 1.
         Raises ModelCrashError, naming the file, if the runtime dies or hangs on one of them.
         """

@@ -19,12 +19,11 @@ from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from edgekit import bench, energy, isolate
+from edgekit import bench, energy, isolate, meters
 from edgekit.artifact import Artifact
-from edgekit.bench import NO_METER, ColdStart, Progress
+from edgekit.bench import ColdStart, Progress
 from edgekit.devices import Device
-from edgekit.measurement import Fingerprint, Measurement, Protocol
-from edgekit.meters import Meter
+from edgekit.measurement import Fingerprint, Measurement, Protocol, Session
 
 START_TIMEOUT_S = 300.0
 _IMPLEMENTERS = {0x41: "Arm", 0x4E: "NVIDIA", 0x51: "Qualcomm", 0x61: "Apple"}
@@ -97,16 +96,16 @@ class Local(Device):
     def run(
         self,
         artifacts: Sequence[Artifact],
-        protocol: Protocol,
-        *,
-        threads: int = 1,
-        meter: Meter | str = NO_METER,
+        session: Session,
         progress: Progress | None = None,
     ) -> list[Measurement]:
         """Starts every file in a child of its own, then measures all of them interleaved in one child."""
+        protocol, meter = session.protocol, meters.open(session.meter, self._root)
         fingerprint = self.fingerprint()  # also imports the runtime once, for all the children
         starts = [
-            isolate.call(str(artifact.path), START_TIMEOUT_S, bench.cold_start, artifact, threads, protocol.seed)
+            isolate.call(
+                str(artifact.path), START_TIMEOUT_S, bench.cold_start, artifact, session.threads, protocol.seed
+            )
             for artifact in artifacts
         ]
         with _relayed(progress) as tell:
@@ -118,7 +117,7 @@ class Local(Device):
                 protocol=protocol,
                 device=self.name,
                 fingerprint=fingerprint,
-                threads=threads,
+                threads=session.threads,
                 meter=meter,
                 starts=starts,
                 progress=tell,

@@ -10,11 +10,10 @@ from types import ModuleType
 import pytest
 
 from edgekit.artifact import Artifact
-from edgekit.bench import NO_METER, Progress
+from edgekit.bench import Progress
 from edgekit.devices import Device
 from edgekit.errors import ModelCrashError
-from edgekit.measurement import Delegation, Fingerprint, Measurement, Protocol
-from edgekit.meters import Meter
+from edgekit.measurement import Delegation, Fingerprint, Measurement, Protocol, Session
 
 ROOT = Path(__file__).parents[2]
 FINGERPRINT = Fingerprint("Board", "Cortex-A76", 2, "aarch64", "Linux 6", "3.11.2", "ai-edge-litert", "2.3.0")
@@ -37,17 +36,14 @@ class FakeDevice(Device):
     def run(
         self,
         artifacts: Sequence[Artifact],
-        protocol: Protocol,
-        *,
-        threads: int = 1,
-        meter: Meter | str = NO_METER,
+        session: Session,
         progress: Progress | None = None,
     ) -> list[Measurement]:
-        self.asked.append((threads, [artifact.name for artifact in artifacts]))
+        self.asked.append((session.threads, [artifact.name for artifact in artifacts]))
         for artifact in artifacts:
             if artifact.name in self.deadly:
                 raise ModelCrashError(f"{artifact.path}: the runtime died (SIGSEGV)")
-        return [self._measurement(artifact, protocol, threads) for artifact in artifacts]
+        return [self._measurement(artifact, session.protocol, session.threads) for artifact in artifacts]
 
     def _measurement(self, artifact: Artifact, protocol: Protocol, threads: int) -> Measurement:
         return Measurement(

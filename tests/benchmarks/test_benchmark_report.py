@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edgekit import artifact, measurement
-from edgekit.measurement import Protocol, Quality
+from edgekit.measurement import Protocol, Quality, Session
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,7 +23,7 @@ def results(tmp_path: Path, make_device: Any) -> Path:
     for name in ("one-32-int8", "two-32-int8"):
         path = tmp_path / f"{name}.tflite"
         path.write_bytes(b"1234TFL3" + name.encode())
-        (record,) = make_device().run([artifact.read(path)], protocol)
+        (record,) = make_device().run([artifact.read(path)], Session(protocol))
         measurement.append(folder / "board" / "measurements.jsonl", record)
         hashes.append(record.artifact_sha256)
     for sha256, name in ((hashes[0], "one-32-int8"), ("f" * 64, "never-timed")):

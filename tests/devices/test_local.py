@@ -14,11 +14,11 @@ import pytest
 from edgekit import artifact as artifact_file
 from edgekit import bench, isolate
 from edgekit.artifact import Artifact
-from edgekit.bench import ColdStart
+from edgekit.bench import NO_METER, ColdStart
 from edgekit.devices import local
 from edgekit.devices.local import Local
 from edgekit.errors import FileFormatError, ModelCrashError
-from edgekit.measurement import Protocol
+from edgekit.measurement import Protocol, Session
 
 forks = pytest.mark.skipif(sys.platform != "linux", reason="a child sees the replaced function only if it is forked")
 SHORT = Protocol("short", warmup_s=0.01, min_runs=20, min_seconds=0.05)
@@ -151,7 +151,7 @@ def hang(artifact: Artifact, threads: int, seed: int) -> ColdStart:
 def test_a_model_that_kills_the_runtime_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "cold_start", die)
     with pytest.raises(ModelCrashError, match=r"deadly\.tflite: the runtime died \(SIGSEGV\)"):
-        Local().run([stand_in(tmp_path, "deadly")], SHORT)
+        Local().run([stand_in(tmp_path, "deadly")], Session(SHORT))
 
 
 @forks
@@ -159,12 +159,12 @@ def test_a_model_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(bench, "cold_start", hang)
     monkeypatch.setattr(local, "START_TIMEOUT_S", 0.1)
     with pytest.raises(ModelCrashError, match=r"slow\.tflite: no answer after 0 s"):
-        Local().run([stand_in(tmp_path, "slow")], SHORT)
+        Local().run([stand_in(tmp_path, "slow")], Session(SHORT))
 
 
 def test_a_file_that_is_no_model_is_an_error_and_not_a_crash(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match=r"empty\.tflite: .*\w"):
-        Local().run([stand_in(tmp_path, "empty")], SHORT)
+        Local().run([stand_in(tmp_path, "empty")], Session(SHORT))
 
 
 def test_only_what_hangs_runs_out_of_time() -> None:
@@ -182,8 +182,7 @@ def test_real_models_run_in_children_and_progress_comes_back(assets: Path) -> No
     device = Local()
     measurements = device.run(
         [artifact_file.read(folder / f"{name}.tflite") for name in names],
-        SHORT,
-        meter="no meter here",
+        Session(SHORT),
         progress=seen.append,
     )
     assert [measurement.artifact_name for measurement in measurements] == names
@@ -191,7 +190,7 @@ def test_real_models_run_in_children_and_progress_comes_back(assets: Path) -> No
     for measurement in measurements:
         assert measurement.device == device.name
         assert len(measurement.latency_ns) >= 20
-        assert (measurement.energy, measurement.energy_reason) == (None, "no meter here")
+        assert (measurement.energy, measurement.energy_reason) == (None, NO_METER)
         if sys.platform == "linux":
             assert measurement.peak_rss_bytes is not None
             assert measurement.size_bytes < measurement.peak_rss_bytes < 200 << 20
@@ -208,6 +207,6 @@ def test_a_crash_in_the_session_ends_the_relay_too(assets: Path, monkeypatch: py
     artifact = artifact_file.read(assets / "tflite" / "mobilenet_v1_0.25_128_quant.tflite")
     seen: list[float] = []
     with pytest.raises(ModelCrashError, match="SIGKILL"):
-        Local().run([artifact], SHORT, progress=seen.append)
+        Local().run([artifact], Session(SHORT), progress=seen.append)
     assert seen == [0.5]
     assert isolate.call("after", 5, os.getpid) != os.getpid()
