@@ -19,7 +19,12 @@ _BLOCK_BYTES = 1 << 16
 
 
 class Protocol(msgspec.Struct, frozen=True):
-    """How long and how often: warm up for `warmup_s`, then at least `min_runs` and at least `min_seconds`."""
+    """How long and how often: warm up, then at least `min_runs` and at least `min_seconds` in so many `rounds`.
+
+    The warm-up goes on in stretches of `warmup_s` until one shows no drift, `warmup_most_s` at most.
+    `starts` are processes of their own in which the model is loaded and run once. `percentile`, 0 to 1, is one that is
+    to be told by MLPerf's early-stopping estimate besides.
+    """
 
     name: str
     warmup_s: float
@@ -27,19 +32,25 @@ class Protocol(msgspec.Struct, frozen=True):
     min_seconds: float
     max_runs: int = 100_000
     seed: int = 0
+    warmup_most_s: float = 10.0
+    rounds: int = 10
+    starts: int = 1
+    percentile: float | None = None
 
 
 class Session(msgspec.Struct, frozen=True):
     """What a device is asked to do with the models that it is given.
 
     `meter` says which meter to read, as `meters.open` has it; it is looked for on the device. `cores` are the
-    processors to stay on, empty for all.
+    processors to stay on, empty for all. `inputs` is what the models see: "random" (seeded noise), "golden" (the
+    file's own known image) or "images:FOLDER", a folder on the device.
     """
 
     protocol: Protocol
     threads: int = 1
     meter: str = "none"
     cores: tuple[int, ...] = ()
+    inputs: str = "random"
 
 
 class Fingerprint(msgspec.Struct, frozen=True):
@@ -57,15 +68,93 @@ class Fingerprint(msgspec.Struct, frozen=True):
     frequency_khz: int | None = None
     temperature_c: float | None = None
     load_1min: float | None = None
+    soc: str | None = None
+    frequency_max_khz: int | None = None
+    throttled: int | None = None
+    power_source: str | None = None
+    swap_used_bytes: int | None = None
+    pinned: tuple[int, ...] = ()
+
+
+class State(msgspec.Struct, frozen=True):
+    """The machine at one moment of a session; a field is None where the system does not tell.
+
+    at_s: seconds since the session began, by the monotonic clock
+    clock_offset_ns: the wall clock less the monotonic one; it changes when the wall clock is set
+    slept_ns: how long the machine has been suspended since it started
+    frequency_khz, frequency_limit_khz: of the fastest frequency domain that the session may use; the limit is what
+        the system allows at the moment
+    throttled: the Raspberry Pi's get_throttled bits: 0 under-voltage, 1 frequency capped, 2 throttled, 3 soft
+        temperature limit; 16 to 19 the same, at some time since the start
+    throttle_count: how often the processor has throttled since the start, as x86 counts it
+    power_source: "mains" or "battery"
+    busy_s, stolen_s: processor time that all processes have had, and that a hypervisor gave to others
+    own_s: processor time of this process, which is part of `busy_s`
+    """
+
+    at_s: float
+    clock_offset_ns: int
+    slept_ns: int | None = None
+    frequency_khz: int | None = None
+    frequency_limit_khz: int | None = None
+    governor: str | None = None
+    temperature_c: float | None = None
+    throttled: int | None = None
+    throttle_count: int | None = None
+    power_source: str | None = None
+    load_1min: float | None = None
+    swap_used_bytes: int | None = None
+    busy_s: float | None = None
+    stolen_s: float | None = None
+    own_s: float | None = None
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """The same fixed work before and after the session, nanoseconds of each go."""
+
+    before_ns: tuple[int, ...]
+    after_ns: tuple[int, ...]
+
+
+class WarmUp(msgspec.Struct, frozen=True):
+    """How long the warm-up took; `stable` is whether its last stretch showed no drift, else the limit ended it."""
+
+    runs: int
+    seconds: float
+    stable: bool
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """What a model needs: constants of the file, and activations alive at once.
+
+    `arena_bytes` is None where it is not known; `arena_method` says how it was found, or why not.
+    """
+
+    weight_bytes: int | None
+    arena_bytes: int | None
+    arena_method: str
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Whether a measurement may be believed: "valid", "suspect" or "invalid", why, and what else a reader may want."""
+
+    word: str
+    reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Delegation(msgspec.Struct, frozen=True):
-    """How much of the graph a delegate runs; `left` names the operators it left, in graph order."""
+    """How much of the graph a delegate runs; `left` names the operators it left, in graph order.
+
+    `macs` and `macs_taken` are None where the file's graph cannot be read here.
+    """
 
     delegate: str
     operators: int
     taken: int
     left: tuple[str, ...] = ()
+    macs: int | None = None
+    macs_taken: int | None = None
 
 
 class Energy(msgspec.Struct, frozen=True):
@@ -127,7 +216,12 @@ class Modelled(msgspec.Struct, frozen=True):
 class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="kind"):
     """One artifact timed on one device; `latency_ns` holds every counted inference in order.
 
-    `peak_rss_bytes` is what loading and the first inference added to resident memory at its peak.
+    peak_rss_bytes: what loading and the first inference added to resident memory at its peak
+    session: the same for all that was measured interleaved
+    slices: how many inferences each slice of the session has; their sum is that of `latency_ns`
+    input_ns: copies of the input into the runtime, timed apart from the inferences
+    loads_ns, firsts_ns: all cold starts, where there was more than one; `load_ns` and `first_ns` are the first
+    states: the machine before the first slice, after each slice of this artifact, and at the end
     """
 
     artifact_sha256: str
@@ -148,6 +242,17 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="kin
     energy_reason: str | None = None
     peak_rss_bytes: int | None = None
     modelled: Modelled | None = None
+    session: str | None = None
+    slices: tuple[int, ...] = ()
+    inputs: str = "random"
+    input_ns: tuple[int, ...] = ()
+    loads_ns: tuple[int, ...] = ()
+    firsts_ns: tuple[int, ...] = ()
+    warmup: WarmUp | None = None
+    memory: Memory | None = None
+    states: tuple[State, ...] = ()
+    probe: Probe | None = None
+    verdict: Verdict | None = None
     schema: int = SCHEMA
 
 
