@@ -1,10 +1,11 @@
-"""Records in, one row per artifact and place out; all statistics of the project are here.
+"""Records in, one row per artifact and place out; all statistics of the project are here and in `sampling.py`.
 
 Plain Python on records: a comparison is made wherever the result files are, without numpy or a runtime.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import statistics
@@ -13,11 +14,13 @@ from typing import TypeVar
 
 import msgspec
 
+from edgekit import sampling
 from edgekit.errors import DataError
 from edgekit.measurement import Energy, Measurement, Modelled, Protocol, Quality, Record
 
 _Z95 = 1.959963984540054  # the normal distribution's 97.5 % quantile
 _SECONDS = len("2026-01-01T00:00:00")  # as much of a UTC time as every writer gives
+_FEWEST_ROUNDS = 5
 SAMPLER_LIMIT = 1.02  # a meter that slows inference by more than this, for certain, is noted
 _Kind = TypeVar("_Kind", Measurement, Quality)
 
@@ -39,11 +42,23 @@ class Ratio(msgspec.Struct, frozen=True):
     high: float
 
 
+class Pair(msgspec.Struct, frozen=True):
+    """Two artifacts that were timed in turns, in one session: how much longer the one takes than the other."""
+
+    artifact_name: str
+    other_name: str
+    device: str
+    threads: int
+    latency_ratio: Ratio
+
+
 class Row(msgspec.Struct, frozen=True):
     """One artifact at one place; what was not measured is None. Fractions are 0 to 1.
 
-    `energy_reason` says why there is no energy. `device` and all that is timed are None for an artifact that was
-    only judged on images, `top1` and what follows it for one that was only timed.
+    `latency_estimate_ms` is MLPerf's early-stopping estimate of the percentile that the protocol asks for. `cold_ms` is
+    the median of loading and the first inference over `starts` processes. `verdict` is what `validity.judge` found
+    when it was measured. `energy_reason` says why there is no energy. `device` and all that is timed are None for an
+    artifact that was only judged on images, `top1` and what follows it for one that was only timed.
     """
 
     artifact_sha256: str
@@ -61,17 +76,32 @@ class Row(msgspec.Struct, frozen=True):
     runs: int | None = None
     latency_median_ms: float | None = None
     latency_p90_ms: float | None = None
+    latency_estimate_ms: float | None = None
+    cold_ms: float | None = None
+    starts: int | None = None
+    input_copy_ms: float | None = None
+    arena_bytes: int | None = None
+    weight_bytes: int | None = None
+    peak_rss_bytes: int | None = None
     delegated: float | None = None
+    macs_delegated: float | None = None
+    verdict: str | None = None
+    verdict_reasons: tuple[str, ...] = ()
+    session: str | None = None
     energy: Energy | None = None
     energy_reason: str | None = None
     modelled: Modelled | None = None
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """Rows in the order in which their artifacts first appeared; `notes` tell what keeps rows from being comparable."""
+    """Rows in the order in which their artifacts first appeared; `notes` tell what keeps rows from being comparable.
+
+    `pairs` has every two artifacts of one session.
+    """
 
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+    pairs: tuple[Pair, ...] = ()
 
 
 def compare(records: Iterable[Record]) -> Comparison:
@@ -91,7 +121,39 @@ def compare(records: Iterable[Record]) -> Comparison:
     timed = {sha256 for sha256, _, _ in measurements}
     rows = [_row(measurement, qualities.get(sha256)) for (sha256, _, _), measurement in measurements.items()]
     rows += [_row(None, quality) for sha256, quality in qualities.items() if sha256 not in timed]
-    return Comparison(tuple(rows), tuple(_notes(list(measurements.values()), list(qualities.values()))))
+    timed_here = list(measurements.values())
+    notes = _notes(timed_here, list(qualities.values()))
+    return Comparison(tuple(rows), tuple(notes), tuple(pairs(timed_here)))
+
+
+def pairs(measurements: Sequence[Measurement]) -> list[Pair]:
+    """Every two of the measurements that come from one session."""
+    return [
+        Pair(one.artifact_name, other.artifact_name, one.device, one.threads, session_ratio(one, other))
+        for one, other in itertools.combinations(measurements, 2)
+        if one.session is not None and one.session == other.session
+    ]
+
+
+def session_ratio(one: Measurement, other: Measurement) -> Ratio:
+    """The ratio of two artifacts' medians, with an interval from drawing the session's rounds, pairs of slices.
+
+    A session of fewer rounds than 5 says too little of how they differ: then single latencies are drawn.
+    """
+    above, below = slices(one), slices(other)
+    if len(above) != len(below) or len(above) < _FEWEST_ROUNDS:
+        return latency_ratio(one.latency_ns, other.latency_ns)
+    low, high = sampling.ratio_interval(above, below)
+    value = median(one.latency_ns) / median(other.latency_ns)
+    return Ratio(value, min(low, value), max(high, value))
+
+
+def slices(measurement: Measurement) -> list[tuple[int, ...]]:
+    """The latencies slice by slice; nothing where the record does not tell its slices."""
+    if sum(measurement.slices) != len(measurement.latency_ns):
+        return []
+    ends = list(itertools.accumulate(measurement.slices))
+    return [measurement.latency_ns[end - size : end] for end, size in zip(ends, measurement.slices, strict=True)]
 
 
 def median(values: Sequence[float]) -> float:
@@ -201,7 +263,20 @@ def _row(measurement: Measurement | None, quality: Quality | None) -> Row:
             runs=len(measurement.latency_ns),
             latency_median_ms=median(measurement.latency_ns) / 1e6,
             latency_p90_ms=p90(measurement.latency_ns) / 1e6,
+            latency_estimate_ms=_estimate_ms(measurement),
+            cold_ms=_cold_ms(measurement),
+            starts=max(1, len(measurement.loads_ns)),
+            input_copy_ms=median(measurement.input_ns) / 1e6 if measurement.input_ns else None,
+            arena_bytes=measurement.memory.arena_bytes if measurement.memory else None,
+            weight_bytes=measurement.memory.weight_bytes if measurement.memory else None,
+            peak_rss_bytes=measurement.peak_rss_bytes,
             delegated=delegation.taken / delegation.operators if delegation.operators else None,
+            macs_delegated=delegation.macs_taken / delegation.macs
+            if delegation.macs and delegation.macs_taken is not None
+            else None,
+            verdict=measurement.verdict.word if measurement.verdict else None,
+            verdict_reasons=measurement.verdict.reasons if measurement.verdict else (),
+            session=measurement.session,
             energy=measurement.energy,
             energy_reason=measurement.energy_reason,
             modelled=measurement.modelled,
@@ -209,21 +284,44 @@ def _row(measurement: Measurement | None, quality: Quality | None) -> Row:
     return row
 
 
+def _estimate_ms(measurement: Measurement) -> float | None:
+    percentile = measurement.protocol.percentile
+    estimate = sampling.early_stopping(measurement.latency_ns, percentile) if percentile else None
+    return None if estimate is None else estimate / 1e6
+
+
+def _cold_ms(measurement: Measurement) -> float:
+    loads_ns = measurement.loads_ns or (measurement.load_ns,)
+    firsts_ns = measurement.firsts_ns or (measurement.first_ns,)
+    return median([load + first for load, first in zip(loads_ns, firsts_ns, strict=True)]) / 1e6
+
+
 def _notes(measurements: list[Measurement], qualities: list[Quality]) -> list[str]:
     """What a reader must know before comparing two rows."""
     sets = [(f"{quality.images} images (sha256 {quality.images_sha256[:8]})", quality) for quality in qualities]
     protocols = [(_protocol_words(measurement.protocol), measurement) for measurement in measurements]
     runtimes = [(f"{m.fingerprint.runtime} {m.fingerprint.runtime_version}", m) for m in measurements]
+    inputs = [(m.inputs, m) for m in measurements]
     meters = [(f"{m.energy.source}, {m.energy.scope}", m) for m in measurements if m.energy]
     notes = [
         _mixed("Accuracy was taken on different images, compare only rows of the same set", sets),
         _mixed("Latency was taken by different protocols", protocols),
         _mixed("Latency was taken with different runtimes", runtimes),
+        _mixed("Latency was taken on different inputs", inputs),
         _mixed("Energy was taken by meters that do not see the same, compare only rows of one meter", meters),
     ]
+    notes += [_verdict_words(measurement) for measurement in measurements]
     notes += [note for measurement in measurements for note in _energy_notes(measurement)]
     notes += [_skipped(quality) for quality in qualities]
     return [note for note in notes if note]
+
+
+def _verdict_words(measurement: Measurement) -> str:
+    verdict = measurement.verdict
+    if verdict is None or not verdict.reasons:
+        return ""
+    threads = f"{measurement.threads} {'thread' if measurement.threads == 1 else 'threads'}"
+    return f"{measurement.artifact_name}, {threads}: {verdict.word}: {'; '.join(verdict.reasons)}."
 
 
 def _energy_notes(measurement: Measurement) -> list[str]:

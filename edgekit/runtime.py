@@ -113,15 +113,21 @@ class Runner:
         return self.get_output()
 
     def resting_inputs(self, seed: int = 0) -> None:
-        """Fills every input with seeded noise over its type's range (floats: 0 to 1)."""
+        """Fills every input with `noise`."""
+        for position, values in enumerate(self.noise(seed)):
+            self.set_input(values, position)
+
+    def noise(self, seed: int = 0) -> list[Array]:
+        """Seeded noise for every input, over its type's range (floats: 0 to 1)."""
         generator = np.random.default_rng(seed)
-        for position, info in enumerate(self.inputs):
+        made: list[Array] = []
+        for info in self.inputs:
             if info.dtype.kind in "iu":
                 limits = np.iinfo(info.dtype)
-                noise = generator.integers(limits.min, limits.max, info.shape, dtype=info.dtype, endpoint=True)
+                made.append(generator.integers(limits.min, limits.max, info.shape, dtype=info.dtype, endpoint=True))
             else:
-                noise = generator.random(info.shape, dtype=np.float32).astype(info.dtype)
-            self.set_input(noise, position)
+                made.append(generator.random(info.shape, dtype=np.float32).astype(info.dtype))
+        return made
 
     def delegated(self) -> frozenset[int]:
         """The positions in the file of the operators that the default delegate runs."""

@@ -1,4 +1,4 @@
-"""Statistics of series: the drift test, the early-stopping estimate and the intervals, on data whose answer is known."""
+"""Statistics of series: drift, the early-stopping estimate and the intervals, on data whose answer is known."""
 
 from __future__ import annotations
 
@@ -101,9 +101,7 @@ def test_an_impossible_percentile_is_refused() -> None:
 def blocks(generator: random.Random, centre: float, count: int, shared: list[float]) -> list[list[float]]:
     """Slices with what is shared by a pair of slices, and what is each slice's own."""
     own = [generator.lognormvariate(0, 0.01) for _ in range(count)]
-    return [
-        [centre * shared[i] * own[i] * generator.lognormvariate(0, 0.02) for _ in range(15)] for i in range(count)
-    ]
+    return [[centre * shared[i] * own[i] * generator.lognormvariate(0, 0.02) for _ in range(15)] for i in range(count)]
 
 
 def test_the_ratio_of_slices_is_covered_as_often_as_it_says() -> None:

@@ -6,6 +6,7 @@ Models run in a child process: a native crash or a hang becomes an error that na
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import multiprocessing
 import os
@@ -18,11 +19,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
-from edgekit import bench, energy, isolate, meters
+from edgekit import bench, energy, isolate, meters, validity
 from edgekit.artifact import Artifact
 from edgekit.bench import ColdStart, Progress
-from edgekit.devices import Device
+from edgekit.devices import Device, _state
+from edgekit.devices._state import text
+from edgekit.errors import UsageError
 from edgekit.measurement import Fingerprint, Measurement, Protocol, Session
 
 START_TIMEOUT_S = 300.0
@@ -56,7 +60,6 @@ _ARM_PARTS = {
     0xD80: "Cortex-A520",
     0xD81: "Cortex-A720",
 }
-_CPU_SENSORS = ("cpu-thermal", "cpu_thermal", "x86_pkg_temp", "soc-thermal", "soc_thermal", "coretemp", "k10temp")
 _NO_PRODUCT = ("", "To Be Filled By O.E.M.", "To be filled by O.E.M.", "System Product Name", "Default string")
 
 
@@ -75,9 +78,10 @@ class Local(Device):
         cores = _cores(self._root)
         return f"{_cpu(self._root) or platform.machine()}, {cores} {'core' if cores == 1 else 'cores'}"
 
-    def fingerprint(self) -> Fingerprint:
-        """The machine as it is now; MissingError without a TFLite runtime."""
+    def fingerprint(self, cores: tuple[int, ...] = ()) -> Fingerprint:
+        """The machine as it is now, with what a session on these cores sees; MissingError without a TFLite runtime."""
         package, version = bench.runtime_version()
+        now = _state.read(self._root, cores)
         return Fingerprint(
             board=_device_tree(self._root) or _dmi_product(self._root) or _sysctl("hw.model"),
             cpu=_cpu(self._root),
@@ -87,10 +91,16 @@ class Local(Device):
             python=platform.python_version(),
             runtime=package,
             runtime_version=version,
-            governor=_governor(self._root),
-            frequency_khz=_frequency_khz(self._root),
-            temperature_c=_temperature_c(self._root),
-            load_1min=_load_1min(self._root),
+            governor=_state.governors(self._root),
+            frequency_khz=now.frequency_khz,
+            temperature_c=now.temperature_c,
+            load_1min=now.load_1min,
+            soc=_soc(self._root),
+            frequency_max_khz=_state.frequency_max_khz(self._root, cores),
+            throttled=now.throttled,
+            power_source=now.power_source,
+            swap_used_bytes=now.swap_used_bytes,
+            pinned=cores,
         )
 
     def run(
@@ -99,20 +109,29 @@ class Local(Device):
         session: Session,
         progress: Progress | None = None,
     ) -> list[Measurement]:
-        """Starts every file in a child of its own, then measures all of them interleaved in one child."""
+        """Starts every file in children of its own, then measures all of them interleaved in one child.
+
+        A child is forked from here on Linux, where the runtime's library is loaded already but has done nothing yet.
+        Raises UsageError for cores that this machine does not have.
+        """
         protocol, meter = session.protocol, meters.open(session.meter, self._root)
-        fingerprint = self.fingerprint()  # also imports the runtime once, for all the children
-        starts = [
-            isolate.call(
-                str(artifact.path), START_TIMEOUT_S, bench.cold_start, artifact, session.threads, protocol.seed
-            )
-            for artifact in artifacts
-        ]
-        with _relayed(progress) as tell:
-            return isolate.call(
+        _check_cores(session.cores)
+        fingerprint = self.fingerprint(session.cores)  # also imports the runtime once, for all the children
+        steps = len(artifacts) * protocol.starts
+        share = _share_of_starts(protocol, len(artifacts))
+        starts: list[list[ColdStart]] = []
+        for artifact in artifacts:
+            starts.append([])
+            for _ in range(protocol.starts):
+                starts[-1].append(_start(artifact, session))
+                if progress is not None and protocol.starts > 1:
+                    progress(share * sum(map(len, starts)) / steps)
+        with _relayed(_remaining(progress, share)) as tell:
+            measured = isolate.call(
                 ", ".join(str(artifact.path) for artifact in artifacts),
-                _timeout_s(protocol, starts) + 10 * len(starts) * energy.session_s(meter),
-                bench.measure_many,
+                _timeout_s(protocol, [first[0] for first in starts]) + 10 * len(starts) * energy.session_s(meter),
+                _measured,
+                session.cores,
                 artifacts,
                 protocol=protocol,
                 device=self.name,
@@ -121,13 +140,72 @@ class Local(Device):
                 meter=meter,
                 starts=starts,
                 progress=tell,
+                watch=functools.partial(_state.read, self._root, session.cores),
+                inputs=session.inputs,
             )
+        return [validity.judged(measurement) for measurement in measured]
+
+
+def _start(artifact: Artifact, session: Session) -> ColdStart:
+    return isolate.call(
+        str(artifact.path),
+        START_TIMEOUT_S,
+        _cold_start,
+        session.cores,
+        artifact,
+        session.threads,
+        session.protocol.seed,
+        session.inputs,
+    )
+
+
+def _cold_start(cores: tuple[int, ...], artifact: Artifact, threads: int, seed: int, inputs: str) -> ColdStart:
+    """Runs in a child process."""
+    _pin(cores)
+    return bench.cold_start(artifact, threads, seed, inputs)
+
+
+def _measured(cores: tuple[int, ...], artifacts: Sequence[Artifact], **options: Any) -> list[Measurement]:
+    """Runs in a child process."""
+    _pin(cores)
+    return bench.measure_many(artifacts, **options)
+
+
+def _pin(cores: tuple[int, ...]) -> None:
+    """Keeps this process, and the threads that the runtime will start, on these cores."""
+    if cores and sys.platform == "linux":
+        os.sched_setaffinity(0, cores)
+
+
+def _check_cores(cores: tuple[int, ...]) -> None:
+    if not cores:
+        return
+    if sys.platform != "linux":
+        raise UsageError(f"asked to stay on cores {cores}, but {platform.system()} lets no program choose its cores")
+    allowed = os.sched_getaffinity(0)
+    if absent := sorted(set(cores) - allowed):
+        raise UsageError(
+            f"asked for cores {sorted(cores)}, but {absent} are not among those allowed: {sorted(allowed)}"
+        )
+
+
+def _share_of_starts(protocol: Protocol, artifacts: int) -> float:
+    """How much of the progress the cold starts are; nothing to speak of, unless they are the point."""
+    if protocol.starts == 1:
+        return 0.0
+    return 0.9 if protocol.min_seconds * artifacts < protocol.starts else 0.1
+
+
+def _remaining(progress: Progress | None, share: float) -> Progress | None:
+    if progress is None or share == 0:
+        return progress
+    return lambda done: progress(share + (1 - share) * done)
 
 
 def _timeout_s(protocol: Protocol, starts: Sequence[ColdStart]) -> float:
-    """Ten times what the session should take, and a minute: only what hangs is stopped."""
+    """Ten times what the session should take, the longest warm-up, and a minute: only what hangs is stopped."""
     runs_s = (max(protocol.min_seconds, protocol.min_runs * start.first_ns / 1e9) for start in starts)
-    return 60 + 10 * sum(protocol.warmup_s + seconds for seconds in runs_s)
+    return 60 + 10 * sum(max(protocol.warmup_s, protocol.warmup_most_s) + seconds for seconds in runs_s)
 
 
 @contextlib.contextmanager
@@ -153,33 +231,18 @@ def _relay(receiver: Connection, progress: Progress) -> None:
         progress(share)
 
 
-def _text(file: Path) -> str | None:
-    """What the file says, or None where there is no such file or it is not for us."""
-    try:
-        return file.read_text(errors="replace").strip("\0 \n") or None
-    except OSError:
-        return None
-
-
-def _number(file: Path) -> float | None:
-    try:
-        return float(_text(file) or "")
-    except ValueError:
-        return None
-
-
 def _device_tree(root: Path) -> str | None:
-    return _text(root / "proc/device-tree/model")
+    return text(root / "proc/device-tree/model")
 
 
 def _dmi_product(root: Path) -> str | None:
-    name = _text(root / "sys/class/dmi/id/product_name")
+    name = text(root / "sys/class/dmi/id/product_name")
     return None if name in _NO_PRODUCT else name
 
 
 def _cpu(root: Path) -> str | None:
     """The processor: decoded part numbers on Arm, "4x Cortex-A55 + 4x Cortex-A76", else the name that it reports."""
-    info = _text(root / "proc/cpuinfo") or ""
+    info = text(root / "proc/cpuinfo") or ""
     codes = zip(_cpuinfo(info, "CPU implementer"), _cpuinfo(info, "CPU part"), strict=False)
     cores = Counter(_core_name(int(implementer, 16), int(part, 16)) for implementer, part in codes)
     if len(cores) == 1:
@@ -201,49 +264,23 @@ def _core_name(implementer: int, part: int) -> str:
 
 
 def _cores(root: Path) -> int:
-    info = _text(root / "proc/cpuinfo") or ""
+    info = text(root / "proc/cpuinfo") or ""
     return len(re.findall(r"^processor\s*:", info, re.MULTILINE)) or os.cpu_count() or 1
 
 
 def _os(root: Path) -> str:
     if sys.platform == "darwin":
         return f"macOS {platform.mac_ver()[0]}"
-    release = _text(root / "etc/os-release") or ""
+    release = text(root / "etc/os-release") or ""
     name = re.search(r'^PRETTY_NAME="?(.*?)"?$', release, re.MULTILINE)
     kernel = f"{platform.system()} {platform.release()}"
     return f"{name[1]}, {kernel}" if name else kernel
 
 
-def _cpufreq(root: Path, file: str) -> list[Path]:
-    """The file of every frequency domain: clusters of big and little cores have one each."""
-    return sorted((root / "sys/devices/system/cpu/cpufreq").glob(f"policy*/{file}"))
-
-
-def _governor(root: Path) -> str | None:
-    governors = [_text(file) for file in _cpufreq(root, "scaling_governor")]
-    return " + ".join(dict.fromkeys(name for name in governors if name)) or None
-
-
-def _frequency_khz(root: Path) -> int | None:
-    """The fastest domain's present frequency."""
-    frequencies = [_number(file) for file in _cpufreq(root, "scaling_cur_freq")]
-    return max((int(frequency) for frequency in frequencies if frequency), default=None)
-
-
-def _temperature_c(root: Path) -> float | None:
-    """The processor's own sensor, from the thermal zones or else hwmon; no other sensor will do."""
-    readings = {_text(zone / "type"): _number(zone / "temp") for zone in (root / "sys/class/thermal").glob("*zone*")}
-    for chip in (root / "sys/class/hwmon").glob("hwmon*"):
-        readings.setdefault(_text(chip / "name"), _number(chip / "temp1_input"))
-    found = [readings[sensor] for sensor in _CPU_SENSORS if readings.get(sensor) is not None]
-    return found[0] / 1000 if found and found[0] is not None else None
-
-
-def _load_1min(root: Path) -> float | None:
-    load = _text(root / "proc/loadavg")
-    if load is not None:
-        return float(load.split()[0])
-    return os.getloadavg()[0] if sys.platform == "darwin" else None
+def _soc(root: Path) -> str | None:
+    """The chip's name: the last of the device tree's compatible names that is no board, such as "brcm,bcm2712"."""
+    names = (text(root / "proc/device-tree/compatible") or "").split("\0")
+    return names[-1] if len(names) > 1 else text(root / "sys/devices/soc0/machine")
 
 
 def _sysctl(name: str) -> str | None:

@@ -11,20 +11,24 @@ from typing import Any
 
 import msgspec
 
-from edgekit.compare import Comparison, Row, Share
+from edgekit.compare import Comparison, Pair, Row, Share
 from edgekit.measurement import Energy
 
 CAPTION = "Accuracy, size, latency and energy per artifact"
+_MOST_PAIRS = 6
 NOTHING = "\N{EN DASH}"
 EXPLANATION = (
     "Sizes in MB of a million bytes. Top-1 with its 95 % Wilson interval over the labelled images. "
     "Agrees: share of images on which the top class is the reference's; KL: mean divergence from the reference. "
-    "p90: nearest rank. Delegated: share of operators that the delegate runs. Energy: measured, per inference; "
-    "net: less what the machine draws at rest. Modelled: energy from counts and a table per operation, not measured."
+    "p90: nearest rank; estimate: MLPerf's early stopping. Cold: loading and first inference. Delegated: share of "
+    "operators that the delegate runs. Verdict: whether the machine kept still. Ratios: of medians taken in turns, "
+    "with 95 % bootstrap interval. Energy: measured, per inference; net: less what the machine draws at rest. "
+    "Modelled: energy from counts and a table per operation, not measured."
 )
 _NOT_JUDGED = "not judged on labelled images"
 _NO_REFERENCE = "not judged against a reference"
 _NOT_TIMED = "not timed"
+_NOT_ESTIMATED = "the protocol asks for no early-stopping estimate, or there are too few samples for one"
 _NOT_MODELLED = "not modelled"
 _NOT_LOOKED_FOR = {_NOT_JUDGED, _NO_REFERENCE, _NOT_TIMED}
 
@@ -88,8 +92,26 @@ def lay_out(comparison: Comparison, *, fold: bool = False, spare: bool = True) -
     rows = tuple(tuple(_marked(column.cell(row), footnotes) for column in kept) for row in comparison.rows)
     constants = [_constant(column, comparison.rows) for column in folded]
     caption = CAPTION + (f" ({'; '.join(constants)})" if constants else "")
-    notes = tuple(plain(note) for note in comparison.notes)
+    notes = tuple(plain(note) for note in (*_pair_lines(comparison.pairs), *comparison.notes))
     return Layout(caption, kept, rows, tuple(plain(reason) for reason in footnotes), notes)
+
+
+def _pair_lines(pairs: Sequence[Pair]) -> list[str]:
+    """Every pair in words; of more than six, those with the session's first artifact."""
+    firsts = {(pair.device, pair.threads): pair.artifact_name for pair in reversed(pairs)}
+    shown = [pair for pair in pairs if len(pairs) <= _MOST_PAIRS or pair.artifact_name == firsts[_place(pair)]]
+    return [_pair_line(pair) for pair in shown]
+
+
+def _place(pair: Pair) -> tuple[str, int]:
+    return pair.device, pair.threads
+
+
+def _pair_line(pair: Pair) -> str:
+    ratio = pair.latency_ratio
+    interval = f"{ratio.low:.3g}\N{EN DASH}{ratio.high:.3g}"
+    threads = f"{pair.threads} {'thread' if pair.threads == 1 else 'threads'}"
+    return f"{pair.artifact_name} takes {ratio.value:.3g} ({interval}) times as long as {pair.other_name}, {threads}."
 
 
 def plain(text: str) -> str:
@@ -179,6 +201,22 @@ def _delegated(row: Row) -> Cell:
     return _empty(_NOT_TIMED) if row.delegated is None else Cell(f"{100 * row.delegated:.0f}")
 
 
+def _cold(row: Row) -> Cell:
+    if row.cold_ms is None:
+        return _empty(_NOT_TIMED)
+    return Cell(_number(row.cold_ms, "").text, f"{row.starts} starts" if row.starts and row.starts > 1 else "")
+
+
+def _memory(row: Row) -> Cell:
+    """The peak that was seen in resident memory; below it what was counted."""
+    if row.device is None:
+        return _empty(_NOT_TIMED)
+    if row.peak_rss_bytes is None:
+        return _empty("this system tells no peak of resident memory")
+    arena = "" if row.arena_bytes is None else f"arena {_number(row.arena_bytes / 1e6, '').text}"
+    return Cell(_number(row.peak_rss_bytes / 1e6, "").text, arena)
+
+
 def _energy(row: Row) -> Cell:
     if row.energy is None:
         return _empty(row.energy_reason or (_NOT_TIMED if row.device is None else "not measured"))
@@ -237,6 +275,22 @@ COLUMNS = (
         {"latency_median_ms": "latency_median_ms", "runs": "runs"},
     ),
     Column("p90", "ms", lambda row: _number(row.latency_p90_ms, _NOT_TIMED), {"latency_p90_ms": "latency_p90_ms"}),
+    Column(
+        "Estimate",
+        "ms",
+        lambda row: _number(row.latency_estimate_ms, _NOT_ESTIMATED),
+        {"latency_estimate_ms": "latency_estimate_ms"},
+        optional=True,
+    ),
+    Column("Cold", "ms", _cold, {"cold_ms": "cold_ms", "starts": "starts"}, spare=True, optional=True),
+    Column(
+        "Memory",
+        "MB",
+        _memory,
+        {"peak_rss_bytes": "peak_rss_bytes", "arena_bytes": "arena_bytes", "weight_bytes": "weight_bytes"},
+        spare=True,
+        optional=True,
+    ),
     Column("Threads", "", lambda row: _text(row.threads, _NOT_TIMED), {"threads": "threads"}, foldable=True),
     Column(
         "Device",
@@ -246,7 +300,23 @@ COLUMNS = (
         numeric=False,
         foldable=True,
     ),
-    Column("Delegated", "%", _delegated, {"delegated": "delegated"}, foldable=True, spare=True),
+    Column(
+        "Delegated",
+        "%",
+        _delegated,
+        {"delegated": "delegated", "macs_delegated": "macs_delegated", "input_copy_ms": "input_copy_ms"},
+        foldable=True,
+        spare=True,
+    ),
+    Column(
+        "Verdict",
+        "",
+        lambda row: _text(row.verdict, _NOT_TIMED if row.device is None else "not judged when it was timed"),
+        {"verdict": "verdict", "session": "session"},
+        numeric=False,
+        foldable=True,
+        optional=True,
+    ),
     Column(
         "Energy",
         "mJ",
