@@ -347,11 +347,23 @@ def evaluate(
     _show(qualities, lambda: terminal.render(comparing.compare(qualities), _width()), as_json)
 
 
-@app.command(epilog="\b\nExample: edgekit bench a.tflite b.tflite --threads 2 -o results.jsonl")
+@app.command(
+    epilog="\b\nExample: edgekit bench a.tflite b.tflite --threads 1,2,4 -o results.jsonl"
+    "\nExample: edgekit bench a.tflite --protocol standard --cores 4-7 --strict"
+    "\nExample: edgekit bench a.tflite --protocol sustained --picture heat.svg"
+)
 def bench(
     files: Annotated[list[Path], typer.Argument(metavar="FILE.tflite...")],
-    protocol: Annotated[str, typer.Option(help="quick or standard.")] = "quick",
-    threads: Annotated[int, typer.Option(min=1, help="Threads of the runtime.")] = 1,
+    protocol: Annotated[
+        str, typer.Option(help="quick, standard, mlperf-single-stream, sustained (30 minutes a model) or cold.")
+    ] = "quick",
+    threads: Annotated[str, typer.Option(metavar="N[,N...]", help="Threads of the runtime, one session each.")] = "1",
+    cores: Annotated[
+        str, typer.Option(metavar="LIST", help="Processors to stay on, such as 4-7 or 0,2; all if not given.")
+    ] = "",
+    inputs: Annotated[
+        str, typer.Option(metavar="KIND", help="random, golden, or images:FOLDER for files with a card.")
+    ] = "random",
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="RESULTS.jsonl", help="Results are appended.")
     ] = Path("results.jsonl"),
@@ -361,27 +373,116 @@ def bench(
     modelled: Annotated[
         bool, typer.Option("--modelled", help="Add energy modelled from counts, in a column of its own.")
     ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail unless every verdict is valid.")] = False,
+    require_full_delegation: Annotated[
+        bool, typer.Option("--require-full-delegation", help="Fail if a delegate left any operator.")
+    ] = False,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg", help="Draw latency and temperature over the session's time.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Time models on this machine, interleaved, and append one JSON line for each."""
     from edgekit import artifact as artifacts
     from edgekit import bench as benching
     from edgekit import compare as comparing
-    from edgekit import measurement, meters
+    from edgekit import measurement, meters, validity
     from edgekit.devices import local
     from edgekit.report import terminal
 
-    asked = measurement.Session(benching.find_protocol(protocol), threads, meter)
+    preset, counts, pinned = benching.find_protocol(protocol), _numbers("--threads", threads), _cores(cores)
+    sessions = [measurement.Session(preset, count, meter, pinned, inputs) for count in counts]
+    if picture is not None and len(sessions) > 1:
+        raise UsageError("--picture draws one session; give one number of threads")
     meters.open(meter)  # a wrong name is known before the models are read
     read = [artifacts.read(path) for path in files]
+    measured: list[Measurement] = []
     with _bars() as bars:
-        progress = bars("bench")
-        measured = local.Local().run(read, asked, progress=lambda share: progress("bench", round(share * 1000), 1000))
-    if modelled:
-        measured = [_with_model(record, artifact) for record, artifact in zip(measured, read, strict=True)]
-    for record in measured:
-        measurement.append(output, record)
+        for asked in sessions:
+            progress = _share_of(bars(f"{asked.threads} threads" if len(sessions) > 1 else "bench"), preset.name)
+            found = local.Local().run(read, asked, progress)
+            if modelled:
+                found = [_with_model(record, artifact) for record, artifact in zip(found, read, strict=True)]
+            for record in found:
+                measurement.append(output, record)
+            measured += found
+    if picture is not None:
+        from edgekit.report import course
+
+        _write_text(picture, course.svg(measured))
     _show(measured, lambda: terminal.render(comparing.compare(measured), _width()), as_json)
+    if require_full_delegation:
+        benching.check_delegation(measured)
+    if strict:
+        validity.check(measured)
+
+
+def _share_of(progress: Callable[[str, int, int], None], stage: str) -> Callable[[float], None]:
+    """A bar of a thousand parts for what tells its progress as a share."""
+    return lambda share: progress(stage, round(share * 1000), 1000)
+
+
+def _cores(text: str) -> tuple[int, ...]:
+    """Processor numbers as the kernel lists them: "4-7", "0,2", "0-1,4"."""
+    found: set[int] = set()
+    for part in filter(None, text.split(",")):
+        first, dash, last = part.partition("-")
+        try:
+            ends = int(first), int(last if dash else first)
+        except ValueError:
+            raise UsageError(f"--cores takes numbers and ranges such as 4-7 or 0,2; got {text!r}") from None
+        if not 0 <= ends[0] <= ends[1] < 4096:
+            raise UsageError(f"--cores takes ranges from a smaller to a greater number; got {part!r}")
+        found.update(range(ends[0], ends[1] + 1))
+    return tuple(sorted(found))
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    """Distinct whole numbers of 1 or more, in the given order."""
+    try:
+        numbers = list(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise UsageError(f"{option} takes whole numbers of 1 or more, such as 1 or 1,2,4; got {text!r}")
+    return numbers
+
+
+@app.command(
+    epilog="\b\nExample: edgekit profile squeezenet_v1_1-224-int8.tflite --threads 2"
+    "\nExample: edgekit profile --log benchmark_model.txt"
+)
+def profile(
+    file: Annotated[Path | None, typer.Argument(metavar="FILE.tflite", help="The network to time.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the runtime.")] = 1,
+    log: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.txt", help="Read what benchmark_model --enable_op_profiling=true has printed."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show where an inference spends its time, operator by operator, and whether the parts make up the whole."""
+    from edgekit import artifact as artifacts
+    from edgekit import profile as profiles
+    from edgekit import screens
+    from edgekit.devices import local
+
+    if (file is None) == (log is None):
+        raise UsageError("give either a FILE.tflite to time, or --log with what benchmark_model printed")
+    if log is not None:
+        try:
+            found = profiles.parse_benchmark_model(log.read_text(errors="replace"))
+        except OSError as error:
+            raise FileFormatError(f"cannot read {log}: {error.strerror}") from None
+        except FileFormatError as error:
+            raise FileFormatError(f"{log}: {error}") from None
+    else:
+        assert file is not None
+        artifact = artifacts.read(file)
+        with _bars() as bars:
+            found = local.profile_operators(artifact, threads, _share_of(bars("profile"), file.name))
+    title = f"{file or log}, {threads} {'thread' if threads == 1 else 'threads'}" if file else str(log)
+    _show(found, lambda: screens.profiled(title, found), as_json)
 
 
 def _with_model(record: Measurement, artifact: Artifact) -> Measurement:

@@ -26,8 +26,8 @@ ROUNDS = 9
 SLICE_S = 0.004
 LEAST = 4  # inferences of a turn, however long they take: enough for one that nothing disturbs
 TOLERANCE = 0.10
-"""The sum may differ from the whole by so much. Every cut adds an output that the whole network does not have, and
-ends what a delegate would have fused across it: some percent, as cuts after each of SqueezeNet's operators show."""
+"""The sum may differ from the whole by so much. Every cut makes outputs of tensors that the whole network keeps to
+itself, and ends what a delegate would have fused across it; where that is more than a tenth, the figures mislead."""
 
 Progress = Callable[[float], None]
 
@@ -84,9 +84,9 @@ class Profile(msgspec.Struct, frozen=True):
 def profile(content: bytes, threads: int = 1, seed: int = 0, progress: Progress | None = None) -> Profile:
     """Times every operator of a .tflite.
 
-    Of each two neighbouring cuts the difference of quickest inferences is taken ROUNDS times, in turns, so that a drifting
-    machine cancels. The sum of those differences is not bound to be the whole, so the two are held against each other.
-    The first operator's figure includes what an inference costs apart from all operators.
+    Of each two neighbouring cuts the difference of quickest inferences is taken ROUNDS times, in turns, so that a
+    drifting machine cancels. The sum of those differences is not bound to be the whole, so the two are held against
+    each other. The first operator's figure includes what an inference costs apart from all operators.
     Raises FileFormatError for a damaged file, UnsupportedModelError for one that cannot be cut.
     """
     from edgekit import graph

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgekit.doctor import Finding
     from edgekit.fidelity import Audit, Hits
     from edgekit.inspection import Inspection, OperatorRow, TensorRow
+    from edgekit.profile import Profile
     from edgekit.quantize.mixed import Mixed
     from edgekit.spec import LayerCount, ModelSpec
 
@@ -135,6 +136,36 @@ def audited(result: Audit, quantized: str, reference: str) -> RenderableType:
         noise = (_decibels(layer.own_sqnr_db), _decibels(layer.sqnr_db))
         made.add_row(str(layer.index), names[layer.name], layer.kind, *noise, clipped, scale, zero_point)
     return Group(summary, made, *(Text(note) for note in _audit_notes(result, names)))
+
+
+def profiled(title: str, found: Profile) -> RenderableType:
+    """Where an inference spends its time, in the order of the graph."""
+    made = table(title, "#", "operator", "output", "runs in", "time, µs", "±", "share %", "MACs/ns", left=4)
+    for operator in found.operators:
+        where = "?" if operator.delegated is None else "delegate" if operator.delegated else "built-in"
+        scatter = "" if operator.scatter_ns is None else f"{2 * operator.scatter_ns / 1e3:.0f}"
+        share = f"{100 * operator.time_ns / found.sum_ns:.1f}" if found.sum_ns > 0 else ""
+        speed = f"{operator.macs / operator.time_ns:.1f}" if operator.macs and operator.time_ns > 0 else ""
+        name = operator.name if len(operator.name) <= _WIDEST_NAME else f"...{operator.name[-_WIDEST_NAME:]}"
+        time_us = f"{operator.time_ns / 1e3:.0f}"
+        made.add_row(str(operator.index), operator.kind, name, where, time_us, scatter, share, speed)
+    return Group(made, *(Text(note) for note in _profile_notes(found)))
+
+
+def _profile_notes(found: Profile) -> Iterable[str]:
+    from edgekit.profile import TOLERANCE
+
+    yield f"Method: {found.method}."
+    if found.whole_ns is None or found.difference is None:
+        yield f"The sum is {found.sum_ns / 1e6:.2f} ms; nobody timed the whole beside it."
+        return
+    words = f"The sum is {found.sum_ns / 1e6:.2f} ms, the whole network takes {found.whole_ns / 1e6:.2f} ms"
+    if found.agrees:
+        yield f"{words}: {found.difference:+.1%}, within the {TOLERANCE:.0%} that the method allows."
+    else:
+        yield f"{words}: {found.difference:+.1%}. That is more than {TOLERANCE:.0%}: do not rely on the parts."
+    if found.scatter_ns > TOLERANCE * found.whole_ns:
+        yield f"The machine was too restless: the sum alone scatters by {found.scatter_ns / found.whole_ns:.0%}."
 
 
 def findings(found: Iterable[Finding]) -> Table:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from edgekit import compare, sampling
+from edgekit.errors import QualityError
 from edgekit.measurement import Measurement, State, Verdict
 
 VALID, SUSPECT, INVALID = "valid", "suspect", "invalid"
@@ -102,6 +103,16 @@ def judge(measurement: Measurement) -> Verdict:
     ordered = [reason for word, reason in findings if word == INVALID]
     ordered += [reason for word, reason in findings if word == SUSPECT]
     return Verdict(worst, tuple(ordered), tuple(_notes(measurement)))
+
+
+def check(measurements: Sequence[Measurement]) -> None:
+    """Raises QualityError, with the reasons, unless every verdict is valid."""
+    for measurement in measurements:
+        verdict = measurement.verdict or judge(measurement)
+        if verdict.word != VALID:
+            threads = f"{measurement.threads} {'thread' if measurement.threads == 1 else 'threads'}"
+            reasons = "; ".join(verdict.reasons)
+            raise QualityError(f"{measurement.artifact_name}, {threads}: the result is {verdict.word}: {reasons}")
 
 
 Finding = tuple[str, str]

@@ -16,8 +16,8 @@ from edgekit import artifact as artifact_file
 from edgekit import bench, energy
 from edgekit.artifact import Artifact, Card, WeightsOrigin
 from edgekit.bench import ColdStart, cold_start, measure, measure_many
-from edgekit.errors import ChecksumError, FileFormatError, MissingError, UnknownNameError, UsageError
-from edgekit.measurement import Delegation, Fingerprint, Protocol
+from edgekit.errors import ChecksumError, FileFormatError, MissingError, QualityError, UnknownNameError, UsageError
+from edgekit.measurement import Delegation, Fingerprint, Probe, Protocol, State, WarmUp
 from edgekit.meters import Meter, Window
 from edgekit.recipe import find
 from edgekit.spec import square
@@ -48,6 +48,8 @@ class Model:
 
     lab: Lab
     tax_ns = 0
+    copy_ns = 0
+    cooling_ns = 0  # by how much slower the first inference is; it halves from one to the next
 
     def __init__(self, content: bytes, threads: int) -> None:
         _, self.name, cost_ns = content.decode().split(":")
@@ -56,14 +58,19 @@ class Model:
             raise FileFormatError("the runtime refuses this model: bad operator")
         self.lab.now_ns += 7
 
-    def resting_inputs(self, seed: int) -> None:
-        self.lab.log.append(f"fill {seed}")
+    def noise(self, seed: int) -> list[str]:
+        return [f"fill {seed}"]
+
+    def set_input(self, values: str, position: int) -> None:
+        self.lab.now_ns += self.copy_ns
+        self.lab.log.append(values)
 
     def invoke(self) -> None:
         self.lab.warm = True
         if self.cost_ns == 0:
             raise RuntimeError("node 3 failed to invoke")
-        self.lab.now_ns += self.cost_ns + Model.tax_ns
+        self.lab.now_ns += self.cost_ns + Model.tax_ns + self.cooling_ns
+        self.cooling_ns = self.cooling_ns * 15 // 16
         self.lab.log.append(self.name)
 
     def delegation(self) -> Delegation:
@@ -139,17 +146,116 @@ def test_fewer_runs_than_slices_are_possible(lab: Lab, tmp_path: Path) -> None:
 
 def test_a_lone_model_warms_up_by_time_and_then_every_run_counts(lab: Lab, tmp_path: Path) -> None:
     measurement = measure(model(tmp_path, "a", 10 * MS), protocol=PROTOCOL, device="Board", fingerprint=BOARD)
-    assert lab.log == ["fill 0"] + ["a"] * (1 + 30 + len(measurement.latency_ns))
+    assert lab.runs == ["a"] * (1 + 30 + len(measurement.latency_ns))
+    assert measurement.warmup == WarmUp(30, pytest.approx(0.3), stable=True)
 
 
 def test_models_take_turns(lab: Lab, tmp_path: Path) -> None:
     models = [model(tmp_path, "a", 10 * MS), model(tmp_path, "b", 20 * MS)]
     first, second = measure_many(models, protocol=PROTOCOL, device="Board", fingerprint=BOARD)
-    runs = [name for name in lab.log if not name.startswith("fill")]
-    slices = runs[2 + 30 + 15 :]
+    slices = lab.runs[2 + 30 + 15 :]
     expected = (["a"] * (1 + 10) + ["b"] * (1 + 5)) * 10  # one uncounted run opens each slice
     assert slices == expected
     assert (len(first.latency_ns), len(second.latency_ns)) == (100, 50)
+    assert (first.slices, second.slices) == ((10,) * 10, (5,) * 10)
+    assert first.session is not None and first.session == second.session
+
+
+def test_two_sessions_have_names_of_their_own(lab: Lab, tmp_path: Path) -> None:
+    artifact = model(tmp_path, "a", 10 * MS)
+    sessions = {measure(artifact, protocol=PROTOCOL, device="Board", fingerprint=BOARD).session for _ in range(2)}
+    assert len(sessions) == 2
+
+
+def test_a_warm_up_goes_on_until_a_stretch_does_not_drift(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Model, "cooling_ns", 20 * MS)
+    measurement = measure(model(tmp_path, "a", 10 * MS), protocol=PROTOCOL, device="Board", fingerprint=BOARD)
+    assert measurement.warmup is not None and measurement.warmup.stable
+    assert 0.6 < measurement.warmup.seconds < PROTOCOL.warmup_most_s
+    assert max(measurement.latency_ns) < 10.5 * MS
+
+
+def test_a_machine_that_never_settles_ends_the_warm_up_at_its_limit(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slower_and_slower(model: Model) -> None:
+        model.lab.now_ns += model.cost_ns
+        model.cost_ns += model.cost_ns // 50
+
+    monkeypatch.setattr(Model, "invoke", slower_and_slower)
+    protocol = msgspec.structs.replace(PROTOCOL, warmup_most_s=2.0, max_runs=20)
+    measurement = measure(model(tmp_path, "a", MS), protocol=protocol, device="Board", fingerprint=BOARD)
+    assert measurement.warmup is not None and not measurement.warmup.stable
+    assert 2.0 <= measurement.warmup.seconds < 2.5
+
+
+def test_a_slow_model_warms_up_until_there_is_something_to_see(lab: Lab, tmp_path: Path) -> None:
+    measurement = measure(model(tmp_path, "a", 400 * MS), protocol=PROTOCOL, device="Board", fingerprint=BOARD)
+    assert measurement.warmup == WarmUp(8, pytest.approx(3.2), stable=True)
+
+
+def test_copies_of_the_input_are_timed_apart(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Model, "copy_ns", 3)
+    measurement = measure(model(tmp_path, "a", 10 * MS), protocol=PROTOCOL, device="Board", fingerprint=BOARD)
+    assert set(measurement.latency_ns) == {10 * MS}
+    assert measurement.input_ns == (3,) * 50
+
+
+def test_several_inputs_take_turns_and_are_copied_before_each_inference(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Model, "copy_ns", 3)
+    monkeypatch.setattr(bench.feeds, "feed", lambda *_: [["see 0"], ["see 1"], ["see 2"]])
+    measurement = measure(model(tmp_path, "a", 10 * MS), protocol=PROTOCOL, device="Board", fingerprint=BOARD)
+    assert set(measurement.latency_ns) == {10 * MS}
+    assert measurement.input_ns == (3,) * len(measurement.latency_ns)
+    assert lab.log[-6:] == ["see 0", "a", "see 1", "a", "see 2", "a"] or lab.log[-2:][0].startswith("see ")
+    seen = [name for name in lab.log if name.startswith("see ")][1:]
+    assert seen == [f"see {number % 3}" for number in range(len(seen))]
+
+
+def test_the_machine_is_looked_at_around_every_slice_and_probed_around_them_all(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+
+    def watch(since_ns: int) -> State:
+        looks.append(len(lab.runs))
+        return State((lab.now_ns - since_ns) / 1e9, 0)
+
+    def probe() -> tuple[int, ...]:
+        lab.log.append("probe it")
+        return (1, 2)
+
+    monkeypatch.setattr(bench.validity, "probe", probe)
+    models = [model(tmp_path, "a", 10 * MS), model(tmp_path, "b", 20 * MS)]
+    first, second = measure_many(models, protocol=PROTOCOL, device="Board", fingerprint=BOARD, watch=watch)
+    assert len(first.states) == len(second.states) == 12
+    assert first.states[0] == second.states[0] and first.states[-1] == second.states[-1]
+    assert [state.at_s for state in first.states] == sorted(state.at_s for state in first.states)
+    assert lab.log[-1] == "probe it" and lab.log.count("probe it") == 2
+    assert first.probe == Probe((1, 2), (1, 2))
+
+
+def test_without_a_watch_nothing_is_probed(lab: Lab, tmp_path: Path) -> None:
+    measurement = measure(model(tmp_path, "a", 10 * MS), protocol=PROTOCOL, device="Board", fingerprint=BOARD)
+    assert (measurement.states, measurement.probe, measurement.verdict) == ((), None, None)
+
+
+def test_a_wall_clock_that_jumps_does_not_matter(lab: Lab, tmp_path: Path) -> None:
+    """The clock of the loop is the monotonic one: the fake has no other, so that asking for one would fail."""
+    assert not hasattr(bench.time, "time")
+    measurement = measure(model(tmp_path, "a", 10 * MS), protocol=PROTOCOL, device="Board", fingerprint=BOARD)
+    assert set(measurement.latency_ns) == {10 * MS}
+
+
+def test_full_delegation_is_asked_for_by_name(lab: Lab, tmp_path: Path) -> None:
+    measurement = measure(model(tmp_path, "a", 10 * MS), protocol=PROTOCOL, device="Board", fingerprint=BOARD)
+    with pytest.raises(QualityError, match="a: the delegate took 9 of 10 operators and left SOFTMAX"):
+        bench.check_delegation([measurement])
+    bench.check_delegation([msgspec.structs.replace(measurement, delegation=Delegation("XNNPACK", 10, 10))])
 
 
 def test_a_measurement_names_its_artifact_and_circumstances(lab: Lab, tmp_path: Path) -> None:
@@ -200,7 +306,8 @@ def test_bare_slices_come_before_and_after_a_window_in_turns(lab: Lab, tmp_path:
     meter = Watts(lab, resolution_s=0.01)
     meter.samples = True
     measure(model(tmp_path, "a", 10 * MS), protocol=PROTOCOL, device="Board", fingerprint=BOARD, meter=meter)
-    drawn = "".join({"meter on": "[", "meter off": "]"}.get(name, ".") for name in lab.log[1 + 1 + 30 :])
+    counted = [name for name in lab.log if not name.startswith("fill")][1 + 30 :]
+    drawn = "".join({"meter on": "[", "meter off": "]"}.get(name, ".") for name in counted)
     first, then = "." * 5 + "[" + "." * 20 + "]", "[" + "." * 20 + "]" + "." * 5
     assert drawn == first + then + first + then + first
 
@@ -254,9 +361,10 @@ def test_a_slow_meter_gets_longer_windows(
 
 def test_cold_starts_seen_elsewhere_are_recorded(lab: Lab, tmp_path: Path) -> None:
     models = [model(tmp_path, "a", 10 * MS), model(tmp_path, "b", 20 * MS)]
-    starts = [ColdStart(1, 2, 3), ColdStart(4, 5, None)]
+    starts = [[ColdStart(1, 2, 3), ColdStart(7, 8, 5)], [ColdStart(4, 5, None)]]
     measurements = measure_many(models, protocol=PROTOCOL, device="Board", fingerprint=BOARD, starts=starts)
-    assert [(m.load_ns, m.first_ns, m.peak_rss_bytes) for m in measurements] == [(1, 2, 3), (4, 5, None)]
+    assert [(m.load_ns, m.first_ns, m.peak_rss_bytes) for m in measurements] == [(1, 2, 4), (4, 5, None)]
+    assert [(m.loads_ns, m.firsts_ns) for m in measurements] == [((1, 7), (2, 8)), ((), ())]
 
 
 def test_progress_rises_to_one_between_slices(lab: Lab, tmp_path: Path) -> None:
@@ -293,6 +401,10 @@ def test_no_threads_is_a_usage_error(lab: Lab, tmp_path: Path) -> None:
 def test_presets_are_found_by_name() -> None:
     assert bench.find_protocol("quick") is bench.QUICK
     assert (bench.QUICK.warmup_s, bench.QUICK.min_runs, bench.QUICK.min_seconds) == (0.3, 50, 1.0)
+    mlperf = bench.find_protocol("mlperf-single-stream")
+    assert (mlperf.min_runs, mlperf.min_seconds, mlperf.percentile) == (1024, 60.0, 0.9)
+    assert bench.find_protocol("sustained").min_seconds == 1800
+    assert bench.find_protocol("cold").starts >= 20
     assert (bench.STANDARD.warmup_s, bench.STANDARD.min_runs, bench.STANDARD.min_seconds) == (1.0, 200, 5.0)
     with pytest.raises(UnknownNameError, match="did you mean standard"):
         bench.find_protocol("standart")

@@ -21,15 +21,17 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from edgekit import bench, energy, isolate, meters, validity
-from edgekit.artifact import Artifact
+from edgekit import bench, energy, feeds, isolate, meters, profile, validity
+from edgekit.artifact import Artifact, read_model
 from edgekit.bench import ColdStart, Progress
 from edgekit.devices import Device, _state
 from edgekit.devices._state import text
 from edgekit.errors import UsageError
 from edgekit.measurement import Fingerprint, Measurement, Protocol, Session
+from edgekit.profile import Profile
 
 START_TIMEOUT_S = 300.0
+PROFILE_TIMEOUT_S = 3600.0
 _IMPLEMENTERS = {0x41: "Arm", 0x4E: "NVIDIA", 0x51: "Qualcomm", 0x61: "Apple"}
 # MIDR_EL1 part numbers of Arm Ltd. (implementer 0x41), as in the cputype.h of Linux (arch/arm, arch/arm64)
 _ARM_PARTS = {
@@ -116,6 +118,7 @@ class Local(Device):
         """
         protocol, meter = session.protocol, meters.open(session.meter, self._root)
         _check_cores(session.cores)
+        feeds.check(session.inputs)
         fingerprint = self.fingerprint(session.cores)  # also imports the runtime once, for all the children
         steps = len(artifacts) * protocol.starts
         share = _share_of_starts(protocol, len(artifacts))
@@ -144,6 +147,15 @@ class Local(Device):
                 inputs=session.inputs,
             )
         return [validity.judged(measurement) for measurement in measured]
+
+
+def profile_operators(artifact: Artifact, threads: int = 1, progress: Progress | None = None) -> Profile:
+    """Times a file operator by operator, in a child process; see `profile.profile`."""
+    content = read_model(artifact.path)
+    with _relayed(progress) as tell:
+        return isolate.call(
+            str(artifact.path), PROFILE_TIMEOUT_S, profile.profile, content, threads=threads, progress=tell
+        )
 
 
 def _start(artifact: Artifact, session: Session) -> ColdStart:

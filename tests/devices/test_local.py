@@ -136,13 +136,13 @@ def stand_in(tmp_path: Path, name: str) -> Artifact:
     return artifact_file.read(path)
 
 
-def die(artifact: Artifact, threads: int, seed: int) -> ColdStart:
+def die(artifact: Artifact, threads: int, seed: int, inputs: str) -> ColdStart:
     faulthandler.disable()  # pytest's, which would print
     os.kill(os.getpid(), signal.SIGSEGV)
     raise AssertionError
 
 
-def hang(artifact: Artifact, threads: int, seed: int) -> ColdStart:
+def hang(artifact: Artifact, threads: int, seed: int, inputs: str) -> ColdStart:
     time.sleep(60)
     raise AssertionError
 
@@ -170,8 +170,8 @@ def test_a_file_that_is_no_model_is_an_error_and_not_a_crash(tmp_path: Path) -> 
 def test_only_what_hangs_runs_out_of_time() -> None:
     quick = ColdStart(load_ns=1, first_ns=1_000_000, peak_rss_bytes=None)
     slow = ColdStart(load_ns=1, first_ns=2_000_000_000, peak_rss_bytes=None)
-    assert local._timeout_s(bench.QUICK, [quick]) == pytest.approx(60 + 10 * 1.3)
-    assert local._timeout_s(bench.QUICK, [quick, slow]) == pytest.approx(60 + 10 * (1.3 + 0.3 + 50 * 2))
+    assert local._timeout_s(bench.QUICK, [quick]) == pytest.approx(60 + 10 * (3 + 1))
+    assert local._timeout_s(bench.QUICK, [quick, slow]) == pytest.approx(60 + 10 * (3 + 1 + 3 + 50 * 2))
 
 
 @pytest.mark.assets
