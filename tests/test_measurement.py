@@ -151,3 +151,18 @@ def test_a_disk_that_fills_up_in_mid_line_loses_no_record(tmp_path: Path, monkey
     assert measurement.read([path]) == [TIMED]
     measurement.append(path, JUDGED)
     assert measurement.read([path]) == [TIMED, JUDGED]
+
+
+def test_a_record_of_before_sessions_is_still_read(tmp_path: Path) -> None:
+    """A line as the first release wrote it, without anything that has been added since."""
+    added = {"session", "slices", "inputs", "input_ns", "loads_ns", "firsts_ns", "warmup", "memory", "states"}
+    fields = msgspec.to_builtins(TIMED)
+    fields = {name: value for name, value in fields.items() if name not in added | {"probe", "verdict", "modelled"}}
+    fields["protocol"] = {"name": "quick", "warmup_s": 0.3, "min_runs": 50, "min_seconds": 1.0, "max_runs": 100000}
+    first = ("board", "cpu", "cores", "arch", "os", "python", "runtime", "runtime_version")
+    fields["fingerprint"] = {name: fields["fingerprint"][name] for name in first}
+    path = tmp_path / "results.jsonl"
+    path.write_bytes(msgspec.json.encode(fields) + b"\n")
+    (found,) = measurement.read([path])
+    assert found == TIMED
+    assert isinstance(found, Measurement) and found.verdict is None and found.states == ()

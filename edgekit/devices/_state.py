@@ -169,4 +169,4 @@ def _slept_ns() -> int | None:
     """How long the machine has been suspended: the one clock of Linux goes on meanwhile, the other does not."""
     if sys.platform != "linux":
         return None
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    return max(0, time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC))

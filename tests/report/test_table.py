@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import msgspec
 import pytest
 
-from edgekit.compare import Comparison, Row
+from edgekit.compare import Comparison, Pair, Ratio, Row
 from edgekit.measurement import Modelled
 from edgekit.report import table
 from edgekit.report.table import COLUMNS, NOTHING, lay_out, value_at
@@ -14,7 +16,10 @@ from edgekit.report.table import COLUMNS, NOTHING, lay_out, value_at
 def modelled(comparison: Comparison) -> Row:
     """The row with everything, modelled energy included."""
     energy = Modelled(0.0005, 0.0001, 0.0001, 0.0003, 349_000_000, 80_000_000, 1_200_000, "45 nm")
-    return msgspec.structs.replace(comparison.rows[1], modelled=energy)
+    session = {"latency_estimate_ms": 8.1, "cold_ms": 40.0, "starts": 20, "input_copy_ms": 0.01, "session": "1a2b"}
+    memory = {"arena_bytes": 1_600_000, "weight_bytes": 1_200_000, "peak_rss_bytes": 18_000_000}
+    rest = {"macs_delegated": 0.99, "verdict": "valid"}
+    return msgspec.structs.replace(comparison.rows[1], modelled=energy, **session, **memory, **rest)
 
 
 def words(comparison: Comparison, heading: str) -> list[str]:
@@ -144,3 +149,28 @@ def test_invisible_characters_are_shown_as_replaced() -> None:
 
 def test_superscripts_have_as_many_digits_as_they_need() -> None:
     assert (table.superscript(None), table.superscript(7), table.superscript(120)) == ("", "⁷", "¹²⁰")
+
+
+def pair(one: str, other: str, threads: int = 1) -> Pair:
+    return Pair(one, other, "Board", threads, Ratio(1.5, 1.45, 1.6))
+
+
+def test_pairs_of_one_session_are_told_in_words(comparison: Comparison) -> None:
+    layout = lay_out(msgspec.structs.replace(comparison, pairs=(pair("a", "b"),)))
+    assert layout.notes[0] == f"a takes 1.5 (1.45{NOTHING}1.6) times as long as b, 1 thread."
+
+
+def test_of_many_pairs_only_those_with_the_first_are_shown(comparison: Comparison) -> None:
+    names = "abcde"
+    every = [pair(one, other, threads) for threads in (1, 2) for one, other in itertools.combinations(names, 2)]
+    notes = lay_out(msgspec.structs.replace(comparison, pairs=tuple(every), notes=())).notes
+    assert len(notes) == 8 and all(note.startswith("a takes") for note in notes)
+
+
+def test_what_a_session_adds_has_columns_only_where_it_is(comparison: Comparison) -> None:
+    headings = {column.title for column in lay_out(comparison).columns}
+    assert not headings & {"Cold", "Memory", "Verdict", "Estimate"}
+    full = msgspec.structs.replace(comparison, rows=(modelled(comparison),))
+    assert words(full, "Cold, ms") == ["40.00 (20 starts)"]
+    assert words(full, "Memory, MB") == ["18.00 (arena 1.60)"]
+    assert (words(full, "Verdict"), words(full, "Estimate, ms")) == (["valid"], ["8.10"])
