@@ -29,7 +29,12 @@ class Finding(msgspec.Struct, frozen=True):
 
 def examine() -> list[Finding]:
     """Looks at runtime, delegate, machine, meters, export stack and assets; imports none of the heavy parts."""
-    return [_python(), _runtime(), _delegate(), *_machine(), _meter(), _export_stack(), _assets()]
+    return [*examine_board(), _export_stack(), _assets()]
+
+
+def examine_board() -> list[Finding]:
+    """What measuring needs: Python, runtime, delegate, machine and meters."""
+    return [_python(), _runtime(), _delegate(), *_machine(), _meter()]
 
 
 def _python() -> Finding:
