@@ -16,13 +16,13 @@ import msgspec
 
 from edgekit import sampling
 from edgekit.errors import DataError
-from edgekit.measurement import Energy, Measurement, Modelled, Protocol, Quality, Record
+from edgekit.measurement import Energy, Instructions, Measurement, Modelled, Protocol, Quality, Record
 
 _Z95 = 1.959963984540054  # the normal distribution's 97.5 % quantile
 _SECONDS = len("2026-01-01T00:00:00")  # as much of a UTC time as every writer gives
 _FEWEST_ROUNDS = 5
 SAMPLER_LIMIT = 1.02  # a meter that slows inference by more than this, for certain, is noted
-_Kind = TypeVar("_Kind", Measurement, Quality)
+_Kind = TypeVar("_Kind", Measurement, Quality, Instructions)
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -57,7 +57,8 @@ class Row(msgspec.Struct, frozen=True):
 
     `latency_estimate_ms` is MLPerf's early-stopping estimate of the percentile that the protocol asks for. `cold_ms` is
     the median of loading and the first inference over `starts` processes. `verdict` is what `validity.judge` found
-    when it was measured. `energy_reason` says why there is no energy. `device` and all that is timed are None for an
+    when it was measured. `energy_reason` says why there is no energy. `instructions` are there on emulated
+    cores alone, where nothing is timed. `device` and all that is timed are None for an
     artifact that was only judged on images, `top1` and what follows it for one that was only timed.
     """
 
@@ -91,6 +92,7 @@ class Row(msgspec.Struct, frozen=True):
     energy: Energy | None = None
     energy_reason: str | None = None
     modelled: Modelled | None = None
+    instructions: Instructions | None = None
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -111,15 +113,20 @@ def compare(records: Iterable[Record]) -> Comparison:
     by the time it was started; at the same time the one further down.
     """
     measurements: dict[tuple[str, str, int], Measurement] = {}
+    counts: dict[tuple[str, str], Instructions] = {}
     qualities: dict[str, Quality] = {}
     for record in records:
         if isinstance(record, Measurement):
             key = (record.artifact_sha256, record.device, record.threads)
             measurements[key] = _later(measurements.get(key), record)
+        elif isinstance(record, Instructions):
+            place = (record.artifact_sha256, record.device)
+            counts[place] = _later(counts.get(place), record)
         else:
             qualities[record.artifact_sha256] = _later(qualities.get(record.artifact_sha256), record)
-    timed = {sha256 for sha256, _, _ in measurements}
+    timed = {*(sha256 for sha256, _, _ in measurements), *(sha256 for sha256, _ in counts)}
     rows = [_row(measurement, qualities.get(sha256)) for (sha256, _, _), measurement in measurements.items()]
+    rows += [_counted(count, qualities.get(sha256)) for (sha256, _), count in counts.items()]
     rows += [_row(None, quality) for sha256, quality in qualities.items() if sha256 not in timed]
     timed_here = list(measurements.values())
     notes = _notes(timed_here, list(qualities.values()))
@@ -241,7 +248,11 @@ def _later(former: _Kind | None, record: _Kind) -> _Kind:
     return former
 
 
-def _row(measurement: Measurement | None, quality: Quality | None) -> Row:
+def _counted(count: Instructions, quality: Quality | None) -> Row:
+    return msgspec.structs.replace(_row(count, quality), device=count.device, threads=1, instructions=count)
+
+
+def _row(measurement: Measurement | Instructions | None, quality: Quality | None) -> Row:
     record = measurement or quality
     assert record is not None
     row = Row(record.artifact_sha256, record.artifact_name, record.model, record.recipe, record.size_bytes)
@@ -253,16 +264,16 @@ def _row(measurement: Measurement | None, quality: Quality | None) -> Row:
             agreement=share(quality.agrees),
             kl_nats=statistics.fmean(quality.kl_nats) if quality.kl_nats else None,
         )
-    if measurement is not None:
+    if isinstance(measurement, Measurement):
         delegation = measurement.delegation
         row = msgspec.structs.replace(
             row,
             device=measurement.device,
             threads=measurement.threads,
             protocol=measurement.protocol.name,
-            runs=len(measurement.latency_ns),
-            latency_median_ms=median(measurement.latency_ns) / 1e6,
-            latency_p90_ms=p90(measurement.latency_ns) / 1e6,
+            runs=measurement.summary.runs if measurement.summary else len(measurement.latency_ns),
+            latency_median_ms=_median_ms(measurement),
+            latency_p90_ms=p90(measurement.latency_ns) / 1e6 if measurement.latency_ns else None,
             latency_estimate_ms=_estimate_ms(measurement),
             cold_ms=_cold_ms(measurement),
             starts=max(1, len(measurement.loads_ns)),
@@ -296,6 +307,13 @@ def _cold_ms(measurement: Measurement) -> float:
     return median([load + first for load, first in zip(loads_ns, firsts_ns, strict=True)]) / 1e6
 
 
+def _median_ms(measurement: Measurement) -> float | None:
+    """From the raw samples, or what the tool said where it keeps none; its mean is no median."""
+    if measurement.summary is None or measurement.latency_ns:
+        return median(measurement.latency_ns) / 1e6
+    return None if measurement.summary.median_ns is None else measurement.summary.median_ns / 1e6
+
+
 def _notes(measurements: list[Measurement], qualities: list[Quality]) -> list[str]:
     """What a reader must know before comparing two rows."""
     sets = [(f"{quality.images} images (sha256 {quality.images_sha256[:8]})", quality) for quality in qualities]
@@ -312,6 +330,7 @@ def _notes(measurements: list[Measurement], qualities: list[Quality]) -> list[st
     ]
     notes += [_verdict_words(measurement) for measurement in measurements]
     notes += [note for measurement in measurements for note in _energy_notes(measurement)]
+    notes += [_summarised(measurement) for measurement in measurements]
     notes += [_skipped(quality) for quality in qualities]
     return [note for note in notes if note]
 
@@ -341,6 +360,16 @@ def _energy_notes(measurement: Measurement) -> list[str]:
         if ratio.low > SAMPLER_LIMIT:
             notes.append(f"reading the meter makes inference {ratio.value - 1:.1%} slower")
     return [f"{measurement.artifact_name}: {note}." for note in notes]
+
+
+def _summarised(measurement: Measurement) -> str:
+    if measurement.summary is None:
+        return ""
+    told = measurement.summary
+    return (
+        f"{measurement.artifact_name}: {told.tool} keeps no samples; its mean of {told.runs} runs is"
+        f" {told.mean_ns / 1e6:.2f} ms, the least {told.min_ns / 1e6:.2f} ms, the most {told.max_ns / 1e6:.2f} ms."
+    )
 
 
 def _mixed(what: str, kinds: Sequence[tuple[str, Record]]) -> str:

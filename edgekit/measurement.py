@@ -213,6 +213,19 @@ class Modelled(msgspec.Struct, frozen=True):
     table: str
 
 
+class Summary(msgspec.Struct, frozen=True):
+    """What a tool that keeps no raw samples tells of its runs; None where its version does not tell."""
+
+    runs: int
+    mean_ns: int
+    min_ns: int
+    max_ns: int
+    tool: str
+    median_ns: int | None = None
+    p95_ns: int | None = None
+    std_ns: int | None = None
+
+
 class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="kind"):
     """One artifact timed on one device; `latency_ns` holds every counted inference in order.
 
@@ -222,6 +235,7 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="kin
     input_ns: copies of the input into the runtime, timed apart from the inferences
     loads_ns, firsts_ns: all cold starts, where there was more than one; `load_ns` and `first_ns` are the first
     states: the machine before the first slice, after each slice of this artifact, and at the end
+    summary: stands in for the latencies where the tool that took them keeps none; then `latency_ns` is empty
     """
 
     artifact_sha256: str
@@ -253,6 +267,51 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="kin
     states: tuple[State, ...] = ()
     probe: Probe | None = None
     verdict: Verdict | None = None
+    summary: Summary | None = None
+    schema: int = SCHEMA
+
+
+class OperatorCount(msgspec.Struct, frozen=True):
+    """What one operator adds to the count of the network up to it; a difference, so it may be a little below 0.
+
+    `output` is its tensor. Operators that the runtime fuses with the next one show up there.
+    """
+
+    operator: str
+    output: str
+    instructions: int
+    simd: int
+    dot_products: int
+
+
+class Instructions(msgspec.Struct, frozen=True, tag="instructions", tag_field="kind"):
+    """Instructions of one inference on one thread of an emulated core; a count, which says nothing of time.
+
+    simd, dot_products, i8mm: how many of them are SIMD or floating point, SDOT or UDOT, and 8-bit matrix products
+    operators: prefix by prefix, where asked for
+    outputs, differing: values that were compared with those of `against` for the same inputs, and how many differ
+    largest_difference: between two of them, in steps of an integer output, else in its own unit
+    """
+
+    artifact_sha256: str
+    artifact_name: str
+    model: str | None
+    recipe: str | None
+    size_bytes: int
+    device: str
+    core: str
+    runtime: str
+    runtime_version: str
+    instructions: int
+    simd: int
+    dot_products: int
+    i8mm: int
+    outputs: int
+    differing: int
+    largest_difference: float
+    against: str
+    started_utc: str
+    operators: tuple[OperatorCount, ...] = ()
     schema: int = SCHEMA
 
 
@@ -281,7 +340,7 @@ class Quality(msgspec.Struct, frozen=True, tag="quality", tag_field="kind"):
     schema: int = SCHEMA
 
 
-Record = Measurement | Quality
+Record = Measurement | Quality | Instructions
 
 
 def append(path: Path, record: Record) -> None:

@@ -5,17 +5,15 @@ Requests come as JSON lines on descriptor 0, a file's bytes follow its line; ans
 """
 
 import errno
-import hashlib
 import json
 import os
 import platform
 import re
 import select
 import shutil
-import subprocess
 import sys
 import time
-import zipfile
+from importlib.util import find_spec
 from typing import Any
 
 MARK = b"edgekit:"
@@ -51,16 +49,7 @@ def take_line() -> bytes:
     return line
 
 
-def version_of(package: str) -> "str | None":
-    try:
-        from importlib import metadata
-
-        return metadata.version(package)
-    except Exception:
-        return None
-
-
-def hello(packages: "list[str]") -> "dict[str, Any]":
+def hello(modules: "list[str]") -> "dict[str, Any]":
     libc = platform.libc_ver()
     os.makedirs(home(), exist_ok=True)
     return {
@@ -70,7 +59,7 @@ def hello(packages: "list[str]") -> "dict[str, Any]":
         "glibc": libc[1] if libc[0] == "glibc" else "",
         "free_bytes": shutil.disk_usage(home()).free,
         "time": time.time(),
-        "packages": {name: version_of(name) for name in packages},
+        "modules": {name: find_spec(name) is not None for name in modules},
     }
 
 
@@ -97,6 +86,8 @@ def held(kind: str, names: "list[str]") -> "dict[str, Any]":
 
 def put(kind: str, name: str, offset: int, size: int) -> "dict[str, Any]":
     """Takes a file from `offset` on; it gets its name once its sha256 is the one asked for."""
+    import hashlib
+
     path = place(kind, name)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path + ".part", "ab") as file:
@@ -141,6 +132,8 @@ def fresh(env: str) -> str:
 
 def unpack(env: str, wheels: "list[str]") -> "dict[str, Any]":
     """Unpacks wheels into one folder, which appears whole; the wheels are then not needed any more."""
+    import zipfile  # slow to import on a slow board, and needed once
+
     made = fresh(env)
     try:
         for name in wheels:
@@ -158,6 +151,8 @@ def unpack(env: str, wheels: "list[str]") -> "dict[str, Any]":
 
 def pip(env: str, requirements: "list[str]") -> "dict[str, Any]":
     """Has this board's own pip fetch what the other side could not."""
+    import subprocess
+
     made = fresh(env)
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--only-binary", ":all:", "--target", made]
     done = subprocess.Popen(
@@ -204,7 +199,7 @@ def main() -> None:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             say({"failed": "full" if full else "system", "message": str(error)})
             sys.exit(4)  # what still comes of a file would be taken for a request
-        except (ValueError, zipfile.BadZipFile) as error:
+        except Exception as error:
             say({"failed": "value", "message": str(error)})
             sys.exit(4)
 

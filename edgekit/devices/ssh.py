@@ -28,6 +28,7 @@ from edgekit.measurement import Fingerprint, Measurement, Session
 BEAT_S = 10.0
 PREPARE_S = 600.0  # unpacking on a slow card, or the board's own pip
 CLOCK_S = 2.0  # clocks nearer than this are taken to agree
+_MODULES = ["ai_edge_litert", "tflite_runtime", "numpy", "msgspec", "flatbuffers"]
 _TRANSFER_SHARE = 0.3  # of the progress, where something has to be sent
 
 
@@ -39,7 +40,7 @@ class Facts(msgspec.Struct, frozen=True):
     python: tuple[int, int, int]
     glibc: str
     free_bytes: int
-    packages: dict[str, str | None]
+    modules: dict[str, bool]
     clock_ahead_s: float = 0.0
 
 
@@ -126,9 +127,8 @@ class Ssh(Device):
     def _contact(self) -> Iterator[tuple[_Contact, Facts]]:
         """A link to a board that has all that edgekit needs."""
         with _openssh.link(self._address) as link, _beating(link):
-            names = ["ai-edge-litert", "tflite-runtime", "numpy", "msgspec", "flatbuffers"]
             before = time.time()
-            told = link.ask("hello", packages=names)
+            told = link.ask("hello", modules=_MODULES)
             ahead = told.pop("time") - (before + time.time()) / 2
             facts = msgspec.convert({**told, "clock_ahead_s": ahead}, Facts)
             board = wheels.target(facts.machine, facts.bits, facts.python, facts.glibc)
@@ -155,7 +155,7 @@ def _own_environment(link: _openssh.Link) -> str:
 
 def _runtime_environment(link: _openssh.Link, board: wheels.Target, facts: Facts) -> list[str]:
     """The folder with runtime and numpy, or none where the board's own Python has them all."""
-    if all(facts.packages.get(name) for name in wheels.packages(board)):
+    if all(facts.modules[name] for name in wheels.modules(board)):
         return []
     needed = _needed(board, facts)
     name = hashlib.sha256(" ".join([board.arch, str(board.python), *needed]).encode()).hexdigest()
@@ -174,8 +174,8 @@ def _runtime_environment(link: _openssh.Link, board: wheels.Target, facts: Facts
 
 def _needed(board: wheels.Target, facts: Facts) -> list[str]:
     """The requirements; on 32-bit boards numpy is often the system's, built for them."""
-    pairs = zip(wheels.packages(board), wheels.requirements(board), strict=True)
-    return [text for name, text in pairs if board.arch != "armv7l" or not facts.packages.get(name)]
+    pairs = zip(wheels.modules(board), wheels.requirements(board), strict=True)
+    return [text for name, text in pairs if board.arch != "armv7l" or not facts.modules[name]]
 
 
 def _by_own_pip(link: _openssh.Link, env: str, needed: Sequence[str], why: MissingError) -> None:

@@ -84,9 +84,9 @@ def runtime(board: Target) -> str:
     return requirements(board)[0].split(">")[0]
 
 
-def packages(board: Target) -> list[str]:
-    """The names of `requirements`."""
-    return [text.split(">")[0] for text in requirements(board)]
+def modules(board: Target) -> list[str]:
+    """What `requirements` are imported as."""
+    return [text.split(">")[0].replace("-", "_") for text in requirements(board)]
 
 
 def platform_tags(board: Target) -> list[str]:

@@ -23,13 +23,17 @@ EXPLANATION = (
     "p90: nearest rank; estimate: MLPerf's early stopping. Cold: loading and first inference. Delegated: share of "
     "operators that the delegate runs. Verdict: whether the machine kept still. Ratios: of medians taken in turns, "
     "with 95 % bootstrap interval. Energy: measured, per inference; net: less what the machine draws at rest. "
-    "Modelled: energy from counts and a table per operation, not measured."
+    "Modelled: energy from counts and a table per operation, not measured. "
+    "Instructions: millions per inference, counted on an emulated core, which has no time."
 )
 _NOT_JUDGED = "not judged on labelled images"
 _NO_REFERENCE = "not judged against a reference"
 _NOT_TIMED = "not timed"
 _NOT_ESTIMATED = "the protocol asks for no early-stopping estimate, or there are too few samples for one"
 _NOT_MODELLED = "not modelled"
+_NOT_COUNTED = "instructions are counted on emulated cores"
+_NO_SAMPLES = "the tool that timed it keeps no samples; see the note"
+_EMULATED = "an emulated core has no time and draws no power of its own"
 _NOT_LOOKED_FOR = {_NOT_JUDGED, _NO_REFERENCE, _NOT_TIMED}
 
 Value = str | int | float | None
@@ -189,6 +193,12 @@ def _number(value: float | None, why_empty: str) -> Cell:
     return Cell(f"{value:.2f}" if value >= 0.1 else f"{value:.2g}")
 
 
+def _why_untimed(row: Row) -> str:
+    if row.instructions is not None:
+        return _EMULATED
+    return _NOT_TIMED if row.device is None else _NO_SAMPLES
+
+
 def _text(value: Value, why_empty: str) -> Cell:
     return _empty(why_empty) if value is None else Cell(plain(str(value)))
 
@@ -219,6 +229,8 @@ def _memory(row: Row) -> Cell:
 
 def _energy(row: Row) -> Cell:
     if row.energy is None:
+        if row.instructions is not None:
+            return _empty(_EMULATED)
         return _empty(row.energy_reason or (_NOT_TIMED if row.device is None else "not measured"))
     return Cell(_millijoules(row.energy.energy_j), plain(", ".join(_energy_details(row.energy))))
 
@@ -243,6 +255,17 @@ def _modelled(row: Row) -> Cell:
     if row.modelled is None:
         return _empty(_NOT_MODELLED)
     return Cell(_millijoules(row.modelled.modelled_j), plain(row.modelled.table))
+
+
+def _instructions(row: Row) -> Cell:
+    """Millions, and how many of them are dot products; how far answers are off another machine's, if they are."""
+    count = row.instructions
+    if count is None:
+        return _empty(_NOT_COUNTED)
+    detail = f"{count.dot_products / 1e6:.1f} dot products"
+    if count.differing:
+        detail += f", outputs within {count.largest_difference:.1g} of {count.against}"
+    return Cell(f"{count.instructions / 1e6:.1f}", plain(detail))
 
 
 COLUMNS = (
@@ -271,10 +294,12 @@ COLUMNS = (
     Column(
         "Median",
         "ms",
-        lambda row: _number(row.latency_median_ms, _NOT_TIMED),
+        lambda row: _number(row.latency_median_ms, _why_untimed(row)),
         {"latency_median_ms": "latency_median_ms", "runs": "runs"},
     ),
-    Column("p90", "ms", lambda row: _number(row.latency_p90_ms, _NOT_TIMED), {"latency_p90_ms": "latency_p90_ms"}),
+    Column(
+        "p90", "ms", lambda row: _number(row.latency_p90_ms, _why_untimed(row)), {"latency_p90_ms": "latency_p90_ms"}
+    ),
     Column(
         "Estimate",
         "ms",
@@ -348,6 +373,18 @@ COLUMNS = (
             "modelled_sram_bytes": "modelled.sram_bytes",
             "modelled_dram_bytes": "modelled.dram_bytes",
             "modelled_table": "modelled.table",
+        },
+        optional=True,
+    ),
+    Column(
+        "Instructions",
+        "M",
+        _instructions,
+        {
+            "instructions": "instructions.instructions",
+            "instructions_simd": "instructions.simd",
+            "instructions_dot_products": "instructions.dot_products",
+            "instructions_differing": "instructions.differing",
         },
         optional=True,
     ),
