@@ -19,11 +19,12 @@ from edgekit.errors import DataError, EdgekitError, FileFormatError, OutputError
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
+    from edgekit.devices.emulated import Emulated
     from edgekit.evaluate import Subject
     from edgekit.export import Samples, Trained
     from edgekit.fidelity import Audit, Histogram
     from edgekit.foreign import Preprocessing
-    from edgekit.measurement import Measurement
+    from edgekit.measurement import Instructions, Measurement, Session
     from edgekit.recipe import Recipe
     from edgekit.spec import InputSpec, ModelSpec
 
@@ -45,6 +46,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+Where = Annotated[
+    str, typer.Option("--device", metavar="WHERE", help="local, ssh://USER@HOST, adb:SERIAL or emulated:cortex-a76.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines in place of tables.")]
 InputSize = Annotated[int | None, typer.Option("--input-size", metavar="PX", help="Height and width of the input.")]
 Classes = Annotated[int | None, typer.Option(help="How many classes, if not the network's own.")]
@@ -354,6 +358,10 @@ def evaluate(
 )
 def bench(
     files: Annotated[list[Path], typer.Argument(metavar="FILE.tflite...")],
+    device: Where = "local",
+    benchmark_model: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="For adb: TensorFlow Lite's benchmark_model for the phone.")
+    ] = None,
     protocol: Annotated[
         str, typer.Option(help="quick, standard, mlperf-single-stream, sustained (30 minutes a model) or cold.")
     ] = "quick",
@@ -382,25 +390,31 @@ def bench(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Time models on this machine, interleaved, and append one JSON line for each."""
+    """Time models here or on another device, interleaved, and append one JSON line for each."""
     from edgekit import artifact as artifacts
     from edgekit import bench as benching
     from edgekit import compare as comparing
-    from edgekit import measurement, meters, validity
-    from edgekit.devices import local
+    from edgekit import devices, measurement, meters, validity
+    from edgekit.devices.emulated import Emulated
     from edgekit.report import terminal
 
+    place = devices.find(device, benchmark_model)
     preset, counts, pinned = benching.find_protocol(protocol), _numbers("--threads", threads), _cores(cores)
     sessions = [measurement.Session(preset, count, meter, pinned, inputs) for count in counts]
     if picture is not None and len(sessions) > 1:
         raise UsageError("--picture draws one session; give one number of threads")
-    meters.open(meter)  # a wrong name is known before the models are read
+    if device == "local":
+        meters.open(meter)  # a wrong name is known before the models are read
     read = [artifacts.read(path) for path in files]
+    if isinstance(place, Emulated):
+        counted = _counted(place, read, sessions[0], output)
+        _show(counted, lambda: terminal.render(comparing.compare(counted), _width()), as_json)
+        return
     measured: list[Measurement] = []
     with _bars() as bars:
         for asked in sessions:
-            progress = _share_of(bars(f"{asked.threads} threads" if len(sessions) > 1 else "bench"), preset.name)
-            found = local.Local().run(read, asked, progress)
+            progress = _share_of(bars(f"{asked.threads} threads" if len(sessions) > 1 else device), preset.name)
+            found = place.run(read, asked, progress)
             if modelled:
                 found = [_with_model(record, artifact) for record, artifact in zip(found, read, strict=True)]
             for record in found:
@@ -415,6 +429,17 @@ def bench(
         benching.check_delegation(measured)
     if strict:
         validity.check(measured)
+
+
+def _counted(place: Emulated, read: list[Artifact], asked: Session, output: Path) -> list[Instructions]:
+    """Counts on an emulated core, stored."""
+    from edgekit import measurement
+
+    with _bars() as bars:
+        counted = place.count(read, asked, _share_of(bars(place.name), "count"))
+    for count in counted:
+        measurement.append(output, count)
+    return counted
 
 
 def _share_of(progress: Callable[[str, int, int], None], stage: str) -> Callable[[float], None]:
@@ -525,12 +550,12 @@ def compare(
 
 
 @app.command(epilog="\b\nExample: edgekit doctor")
-def doctor(as_json: Json = False) -> None:
-    """Show what this machine can do and how to get what is missing."""
+def doctor(device: Where = "local", as_json: Json = False) -> None:
+    """Show what this machine or another device can do, and how to get what is missing."""
     from edgekit import doctor as doctors
     from edgekit import screens
 
-    found = doctors.examine()
+    found = doctors.examine() if device == "local" else doctors.examine_device(device)
     _show(found, lambda: screens.findings(found), as_json)
 
 

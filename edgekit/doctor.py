@@ -1,4 +1,4 @@
-"""What this machine can do, and how to get what it lacks."""
+"""What this machine or another device can do, and how to get what it lacks."""
 
 from __future__ import annotations
 
@@ -8,13 +8,21 @@ import os
 import platform
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from edgekit import graph, meters, runtime
+from edgekit import devices, graph, meters, runtime
 from edgekit.devices import local
-from edgekit.errors import EdgekitError, MissingError
+from edgekit.errors import EdgekitError, MissingError, OutputError
 
+if TYPE_CHECKING:
+    from edgekit.devices.adb import Adb
+    from edgekit.devices.emulated import Emulated
+    from edgekit.devices.ssh import Facts
+
+_ROOM_BYTES = 100_000_000
+_CLOCK_S = 2.0
 _EXPORT_STACK = ("tensorflow", "keras", "h5py", "protobuf")
 
 
@@ -35,6 +43,63 @@ def examine() -> list[Finding]:
 def examine_board() -> list[Finding]:
     """What measuring needs: Python, runtime, delegate, machine and meters."""
     return [_python(), _runtime(), _delegate(), *_machine(), _meter()]
+
+
+def examine_device(where: str) -> list[Finding]:
+    """The same of another device: whether it can be reached, what it is and what it lacks.
+
+    What stops the examination is a finding too. UsageError or UnknownNameError where `where` names no device.
+    """
+    device = devices.find(where)
+    try:
+        return _device_findings(where, device)
+    except (MissingError, OutputError) as error:
+        return [Finding(where, False, "cannot be used", str(error))]
+
+
+def _device_findings(where: str, device: devices.Device | Emulated) -> list[Finding]:
+    from edgekit.devices.adb import Adb
+    from edgekit.devices.ssh import Ssh
+
+    if isinstance(device, Ssh):
+        facts, found = device.examine()
+        return [*_board(where, facts), *(Finding(item.what, item.ok, item.found, item.remedy) for item in found)]
+    if isinstance(device, Adb):
+        return _phone(where, device)
+    there = device.fingerprint()
+    words = f"{there.cpu}, {there.arch}, {there.runtime} {there.runtime_version}"
+    return [Finding(where, True, words), Finding("time and energy", True, "none: an emulated core has instructions")]
+
+
+def _board(where: str, facts: Facts) -> list[Finding]:
+    """What is known of a board before edgekit runs there; `free` is room for models, edgekit is already on it."""
+    system = f"{facts.machine}, {facts.bits}-bit programs, glibc {facts.glibc}"
+    free = Finding("free space", facts.free_bytes > _ROOM_BYTES, f"{facts.free_bytes / 1e6:.0f} MB", "free 200 MB")
+    ahead = facts.clock_ahead_s
+    remedy = "results are dated by this machine's clock; to set the board's: sudo timedatectl set-ntp true"
+    clock = Finding("clock", abs(ahead) < _CLOCK_S, f"{ahead:+.0f} s against this machine", remedy)
+    return [Finding(where, True, system), free, clock]
+
+
+def _phone(where: str, device: Adb) -> list[Finding]:
+    phone = device.examine()
+    found = [Finding(where, True, f"{phone.model} ({phone.soc}), {phone.abi}, Android {phone.release}")]
+    try:
+        found.append(Finding("runs models", True, device.how()))
+    except MissingError as error:
+        found.append(Finding("runs models", False, "nothing does", str(error)))
+    status = phone.thermal_status
+    temperature = "" if phone.temperature_c is None else f", {phone.temperature_c:.0f} °C"
+    words = "not told" if status is None else f"thermal status {status}{temperature}"
+    found.append(Finding("heat", not status, words, "it slows itself down; let it cool, out of its case"))
+    battery = phone.battery
+    if battery is None:
+        return [*found, Finding("energy meter", False, "none", phone.battery_reason or "no battery is told")]
+    remedy = "for energy, connect over Wi-Fi and pull the cable: adb tcpip 5555, adb connect PHONE:5555"
+    return [
+        *found,
+        Finding("energy meter", not battery.plugged, "plugged in" if battery.plugged else "battery", remedy),
+    ]
 
 
 def _python() -> Finding:

@@ -107,9 +107,9 @@ def put(kind: str, name: str, offset: int, size: int) -> "dict[str, Any]":
             digest.update(block)
     if digest.hexdigest() != name:
         os.remove(path + ".part")
-        raise ValueError("what arrived is not what was sent (sha256 %s)" % digest.hexdigest())
+        return {"sound": False}
     os.rename(path + ".part", path)
-    return {}
+    return {"sound": True}
 
 
 def finish(env: str, made: str) -> "dict[str, Any]":

@@ -79,7 +79,13 @@ def parse(where: str) -> Address:
     user, _, place = parts.netloc.rpartition("@")
     host = re.sub(r":\d+$", "", place) if port is not None else place
     extra = parts.path.strip("/") or parts.query or parts.fragment
-    if parts.scheme != "ssh" or extra or not _HOST.fullmatch(host) or (user and not _USER.fullmatch(user)):
+    if (
+        not where.isprintable()
+        or parts.scheme != "ssh"
+        or extra
+        or not _HOST.fullmatch(host)
+        or (user and not _USER.fullmatch(user))
+    ):
         raise UsageError(f"cannot read {where!r} as a board's address; write ssh://user@host or ssh://user@host:port")
     return Address(host.strip("[]"), user or None, port)
 
@@ -115,8 +121,8 @@ class Link:
         self._write(json.dumps({"verb": verb, **arguments}).encode() + b"\n")
         return self._answer(timeout_s)
 
-    def send(self, kind: str, name: str, content: bytes, offset: int, progress: Callable[[int], None]) -> None:
-        """A file's bytes from `offset` on; `progress` is told how many went."""
+    def send(self, kind: str, name: str, content: bytes, offset: int, progress: Callable[[int], None]) -> bool:
+        """A file's bytes from `offset` on; `progress` is told how many went. False where the whole is not that file."""
         request = {"verb": "put", "kind": kind, "name": name, "offset": offset, "size": len(content)}
         with self._writing:  # no sign of life in the middle of a file
             self._write(json.dumps(request).encode() + b"\n")
@@ -124,7 +130,7 @@ class Link:
                 block = content[start : start + _BLOCK]
                 self._write(block)
                 progress(len(block))
-        self._answer(SILENCE_S)
+        return bool(self._answer(SILENCE_S)["sound"])
 
     def send_line(self, line: bytes) -> None:
         """A line for what the agent became."""

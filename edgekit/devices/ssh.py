@@ -28,7 +28,6 @@ from edgekit.measurement import Fingerprint, Measurement, Session
 BEAT_S = 10.0
 PREPARE_S = 600.0  # unpacking on a slow card, or the board's own pip
 CLOCK_S = 2.0  # clocks nearer than this are taken to agree
-_MODULES = ["ai_edge_litert", "tflite_runtime", "numpy", "msgspec", "flatbuffers"]
 _TRANSFER_SHARE = 0.3  # of the progress, where something has to be sent
 
 
@@ -128,7 +127,7 @@ class Ssh(Device):
         """A link to a board that has all that edgekit needs."""
         with _openssh.link(self._address) as link, _beating(link):
             before = time.time()
-            told = link.ask("hello", modules=_MODULES)
+            told = link.ask("hello", modules=wheels.every_module())
             ahead = told.pop("time") - (before + time.time()) / 2
             facts = msgspec.convert({**told, "clock_ahead_s": ahead}, Facts)
             board = wheels.target(facts.machine, facts.bits, facts.python, facts.glibc)
@@ -214,7 +213,11 @@ def _put(
         progress(done / max(total, 1))
 
     for name, offset in offsets.items():
-        link.send(kind, name, contents[name], offset, count)
+        sound = link.send(kind, name, contents[name], offset, count)
+        if not sound and offset:  # what was there before was something else
+            sound = link.send(kind, name, contents[name], 0, count)
+        if not sound:
+            raise MissingError("what arrived on the board is not what was sent; its memory or its card is failing")
 
 
 def _ask(

@@ -79,14 +79,15 @@ def requirements(board: Target) -> list[str]:
     return ["ai-edge-litert>=2.1", "numpy>=1.23.2", "msgspec>=0.19", "flatbuffers>=24.3"]
 
 
-def runtime(board: Target) -> str:
-    """The package that does the inferences there."""
-    return requirements(board)[0].split(">")[0]
-
-
 def modules(board: Target) -> list[str]:
     """What `requirements` are imported as."""
     return [text.split(">")[0].replace("-", "_") for text in requirements(board)]
+
+
+def every_module() -> list[str]:
+    """The modules of all kinds of boards, to ask for before the kind is known."""
+    kinds = [Target(arch, OLDEST_PYTHON, (2, 36)) for arch in ("aarch64", "armv7l")]
+    return sorted({name for kind in kinds for name in modules(kind)})
 
 
 def platform_tags(board: Target) -> list[str]:
