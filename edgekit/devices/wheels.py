@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -106,8 +107,14 @@ def fetch(board: Target) -> list[Path]:
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-        _download(board, partial)
-        partial.rename(folder)
+        try:
+            _download(board, partial)
+            partial.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # another process may have been quicker
+                raise
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     return sorted(folder.glob("*.whl"))
 
 

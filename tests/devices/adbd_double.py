@@ -70,7 +70,8 @@ class Conn:
                     s.tx(OKAY, a1, a0)
                 elif cmd == CLSE and a1 in s.st:
                     s.tx(CLSE, a1, a0)
-                    s.st.pop(a1).kill()
+                    gone = s.st.pop(a1, None)  # the stream's own thread may have been quicker
+                    gone and gone.kill()
         except (EOFError, OSError):
             pass
         for x in list(s.st.values()):
