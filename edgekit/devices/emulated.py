@@ -26,7 +26,7 @@ from edgekit import artifact as artifacts
 from edgekit import graph, isolate, runtime
 from edgekit.artifact import Artifact
 from edgekit.bench import Progress
-from edgekit.errors import MissingError, ModelCrashError, UnknownNameError, UsageError
+from edgekit.errors import FileFormatError, MissingError, ModelCrashError, UnknownNameError, UsageError
 from edgekit.measurement import Fingerprint, Instructions, OperatorCount, Session
 
 CORES = {"cortex-a72": "Cortex-A72", "cortex-a76": "Cortex-A76"}  # Raspberry Pi 4 without, 5 with dot products
@@ -87,7 +87,7 @@ class Emulated:
     def _count(self, artifact: Artifact, seed: int) -> Instructions:
         started_utc = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         model = artifacts.read_model(artifact.path)
-        here = isolate.call(str(artifact.path), RUN_TIMEOUT_S, answers, model, seed)
+        here = isolate.call(str(artifact.path), RUN_TIMEOUT_S, _answers, str(artifact.path), model, seed)
         with tempfile.TemporaryDirectory() as folder:
             inputs, outputs = Path(folder, "inputs"), Path(folder, "outputs")
             inputs.write_bytes(here.inputs)
@@ -188,6 +188,13 @@ def answers(model: bytes, seed: int) -> Answers:
             found.append(tuple(runner.get_output(position).ravel().astype(float).tolist()))
             dtypes.append(info.dtype.str)
     return Answers(given, found, dtypes)
+
+
+def _answers(name: str, model: bytes, seed: int) -> Answers:
+    try:
+        return answers(model, seed)
+    except FileFormatError as error:
+        raise type(error)(f"{name}: {error}") from None
 
 
 def _compare(here: Answers, there: bytes) -> tuple[int, float]:
