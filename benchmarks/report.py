@@ -132,11 +132,15 @@ def _speed(results: Path) -> str:
     if not path.exists():
         return ""
     rows = [
-        [row["what"], f"{median(row['seconds']):.2f}", f"{row['ratio']:.2f}", row["yardstick"], row["limit"]]
+        [row["what"], _seconds(median(row["seconds"])), f"{row['ratio']:.2f}", row["yardstick"], row["limit"]]
         for row in msgspec.json.decode(path.read_bytes())
     ]
     where = "Taken by `benchmarks/speed.py`: whole commands, medians, each interleaved with its yardstick."
     return "\n".join(["", "## edgekit's own speed", "", where, "", _plain_table(_TIMES, rows)])
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.3g}"
 
 
 _ACCURACY = ("artifact", "bytes", "top-1 %", "top-5 %", "agrees with float %", "KL nats")

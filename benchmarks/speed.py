@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 
 import msgspec
+import overhead
 from rich.progress import track
 
 from edgekit import images, weights
@@ -52,7 +53,7 @@ def main() -> None:
         file.write(msgspec.json.format(msgspec.json.encode(timings), indent=2) + b"\n")
     for timing in timings:
         ratio = "" if timing.ratio is None else f", {timing.ratio:.2f} x {timing.yardstick}"
-        print(f"{timing.what}: {median(timing.seconds):.2f} s{ratio} (limit: {timing.limit})")
+        print(f"{timing.what}: {median(timing.seconds):.3g} s{ratio} (limit: {timing.limit})")
 
 
 def _timings(folder: Path, rounds: int) -> list[Timing]:
@@ -66,7 +67,24 @@ def _timings(folder: Path, rounds: int) -> list[Timing]:
     timings.append(_pair("edgekit --help", (*EDGEKIT, "--help"), "import numpy", bare, "under 0.3 s", quick))
     timings.append(_pair("edgekit inspect", (*EDGEKIT, "inspect", made), "import numpy", bare, "under 0.6 s", quick))
     timings.append(_evaluation(made, sample, rounds))
-    return timings
+    return timings + _harness(made, 4 * rounds)
+
+
+def _harness(model: Path, rounds: int) -> list[Timing]:
+    """One inference by edgekit's harness, beside a bare loop and beside litert-benchmark; see overhead.py."""
+    found = overhead.measure(model, rounds=rounds)
+    yardsticks = {
+        "a bare loop": (found.bare_ns, found.to_bare, "within 1 %"),
+        "litert-benchmark": (found.litert_benchmark_ns, found.to_litert_benchmark, "within 3 %"),
+    }
+    return [
+        Timing("one inference, median", name, limit, _seconds(found.edgekit_ns), _seconds(others_ns), ratio.value)
+        for name, (others_ns, ratio, limit) in yardsticks.items()
+    ]
+
+
+def _seconds(times_ns: Sequence[float]) -> tuple[float, ...]:
+    return tuple(time_ns / 1e9 for time_ns in times_ns)
 
 
 def _pair(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from edgekit import compare
 from edgekit.compare import Comparison, Row, latency_ratio, median, p90, share, top_k, wilson
 from edgekit.errors import DataError
-from edgekit.measurement import Delegation, Energy, Fingerprint, Measurement, Protocol, Quality
+from edgekit.measurement import Delegation, Energy, Fingerprint, Measurement, Memory, Protocol, Quality, Verdict
 
 QUICK = Protocol("quick", warmup_s=0.3, min_runs=50, min_seconds=1.0)
 BOARD = Fingerprint("Board", "Cortex-A76", 4, "aarch64", "Linux", "3.11", "ai-edge-litert", "2.3.0")
@@ -318,3 +318,61 @@ def test_images_that_could_not_be_read_are_noted() -> None:
 
 def test_nothing_compares_to_nothing() -> None:
     assert compare.compare([]) == Comparison(())
+
+
+def in_session(name: str, factor: float, machine: list[float], **fields: object) -> Measurement:
+    """Ten slices on a machine that changes from slice to slice."""
+    generator = random.Random(name)
+    blocks = [[round(1e6 * factor * speed * generator.lognormvariate(0, 0.01)) for _ in range(15)] for speed in machine]
+    samples = tuple(value for block in blocks for value in block)
+    changes = {"artifact_name": name, "artifact_sha256": name * 64, "latency_ns": samples, "session": "s1"}
+    return msgspec.structs.replace(TIMED, **(changes | {"slices": (15,) * len(machine)} | fields))
+
+
+def test_pairs_are_of_one_session_only() -> None:
+    machine = [1.0] * 10
+    records = [in_session("x", 2, machine), in_session("y", 1, machine), in_session("z", 1, machine, session="s2")]
+    (pair,) = compare.compare([*records, TIMED]).pairs
+    assert (pair.artifact_name, pair.other_name, pair.device, pair.threads) == ("x", "y", "Board", 1)
+    assert pair.latency_ratio.low <= 2 <= pair.latency_ratio.high
+    assert pair.latency_ratio.low <= pair.latency_ratio.value <= pair.latency_ratio.high
+
+
+def test_what_both_models_suffer_does_not_blur_their_ratio() -> None:
+    machine = [1.0, 1.4, 1.0, 1.3, 1.5, 1.1, 1.0, 1.2, 1.4, 1.0]
+    one, other = in_session("a", 2, machine), in_session("b", 1, machine)
+    found = compare.session_ratio(one, other)
+    assert found.low <= 2 <= found.high and found.high - found.low < 0.1
+    alone = compare.sampling.median_interval(compare.slices(one))
+    assert (alone[1] - alone[0]) / median(one.latency_ns) > 0.15
+
+
+def test_without_slices_single_latencies_are_drawn() -> None:
+    one, other = (in_session(name, 1, [1.0] * 10, slices=()) for name in "ab")
+    assert compare.session_ratio(one, other) == latency_ratio(one.latency_ns, other.latency_ns)
+
+
+def test_a_row_has_what_the_session_adds() -> None:
+    starts = {"loads_ns": (5, 7, 1_000_000), "firsts_ns": (6, 8, 1_000_000)}
+    memory = Memory(1_200_000, 1_600_000, "counted")
+    protocol = msgspec.structs.replace(QUICK, percentile=0.9)
+    delegation = Delegation("XNNPACK", 40, 38, ("MEAN",), macs=100, macs_taken=90)
+    judged = Verdict("suspect", ("noisy: very",))
+    fields = {"memory": memory, "protocol": protocol, "delegation": delegation, "verdict": judged, "input_ns": (2, 4)}
+    comparison = compare.compare([in_session("a", 1, [1.0] * 10, **(starts | fields))])
+    row = only(comparison)
+    assert (row.cold_ms, row.starts, row.input_copy_ms) == (15e-6, 3, 3e-6)
+    assert (row.arena_bytes, row.weight_bytes, row.macs_delegated, row.verdict) == (
+        1_600_000,
+        1_200_000,
+        0.9,
+        "suspect",
+    )
+    assert row.latency_estimate_ms is not None and row.latency_p90_ms is not None
+    assert row.latency_estimate_ms >= row.latency_p90_ms
+    assert "a, 1 thread: suspect: noisy: very." in comparison.notes
+
+
+def test_different_inputs_are_noted() -> None:
+    records = [in_session("a", 1, [1.0] * 5), in_session("b", 1, [1.0] * 5, inputs="golden")]
+    assert any(note.startswith("Latency was taken on different inputs") for note in compare.compare(records).notes)

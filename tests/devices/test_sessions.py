@@ -96,7 +96,7 @@ def test_a_session_stays_on_its_cores(tiny: Artifact, monkeypatch: pytest.Monkey
 
 @linux
 def test_cores_that_are_not_there_are_refused(tiny: Artifact) -> None:
-    with pytest.raises(UsageError, match=r"asked for cores \[0, 4000\], but \[4000\] are not among the allowed"):
+    with pytest.raises(UsageError, match=r"asked for cores \[0, 4000\], but \[4000\] are not among those allowed"):
         Local().run([tiny], Session(SHORT, cores=(0, 4000)))
 
 
