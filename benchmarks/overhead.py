@@ -35,7 +35,7 @@ BARE_LIMIT, LITERT_LIMIT = 0.01, 0.03
 
 
 class Overhead(msgspec.Struct, frozen=True):
-    """Medians of every round, nanoseconds, and the ratios of edgekit's to the others' with 95 % intervals."""
+    """Medians of every round, nanoseconds, and the median of edgekit's ratio to the others, with 95 % intervals."""
 
     model: str
     sha256: str
@@ -151,9 +151,10 @@ def _litert_benchmark_ns(model: Path, threads: int, runs: int) -> float:
 
 
 def _ratio(above: list[float], below: list[float]) -> Ratio:
-    """Of the medians over all rounds; the interval is from drawing rounds."""
-    low, high = sampling.ratio_interval([[value] for value in above], [[value] for value in below])
-    return Ratio(median(above) / median(below), low, high)
+    """The median of the rounds' ratios; both of a round ran in the same seconds, so what slowed both cancels."""
+    ratios = [one / other for one, other in zip(above, below, strict=True)]
+    low, high = sampling.median_interval([[ratio] for ratio in ratios])
+    return Ratio(median(ratios), low, high)
 
 
 def _line(other: str, ratio: Ratio, limit: float) -> str:
