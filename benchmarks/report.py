@@ -56,7 +56,7 @@ def render(results: Path) -> str:
 
 
 def _introduction(any_results: bool) -> Iterator[str]:
-    yield "What is measured is declared in `campaign.toml`, how in `protocol.toml`; `run.py` does it, on the device."
+    yield "What is measured, how and on which devices is declared in `campaign.toml`; `run.py` does it."
     yield ""
     yield EXPLANATION if any_results else "No results yet."
 

@@ -343,15 +343,18 @@ class Quality(msgspec.Struct, frozen=True, tag="quality", tag_field="kind"):
 Record = Measurement | Quality | Instructions
 
 
-def append(path: Path, record: Record) -> None:
-    """Adds one line and makes sure it is on disk."""
+def append(path: Path, *records: Record) -> None:
+    """Adds a line for each, in one write, and makes sure they are on disk; OutputError says why they are not."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        new = not path.exists()
         with path.open("ab+") as file:
             _drop_torn_line(file)
-            file.write(msgspec.json.encode(record) + b"\n")
+            file.write(b"".join(msgspec.json.encode(record) + b"\n" for record in records))
             file.flush()
             os.fsync(file.fileno())
+        if new:
+            _sync_folder(path.parent)
     except OSError as error:
         raise OutputError(f"cannot append to {path}: {error.strerror or error}") from error
 
@@ -371,9 +374,22 @@ def read(paths: Iterable[Path]) -> list[Record]:
 def _decode(path: Path, number: int, line: bytes) -> Record:
     try:
         record: Record = msgspec.json.decode(line, type=Record)
-        return record
     except msgspec.DecodeError as error:
         raise FileFormatError(f"{path}, line {number}: not a result of this edgekit ({error})") from None
+    if record.schema > SCHEMA:
+        newer = f"schema {record.schema} is newer than {SCHEMA}; update edgekit to read it"
+        raise FileFormatError(f"{path}, line {number}: {newer}")
+    return record
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes sure that a new file's name is on disk as well, where a system can."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _drop_torn_line(file: BinaryIO) -> None:
