@@ -100,9 +100,9 @@ def tasks(groups: Sequence[Sequence[Artifact]], sessions: Sequence[Session], cou
     """
     known: set[Key] = set()
     found = []
-    for group in [[artifact] for group in groups for artifact in group] if counts else groups:
+    for together in [[file] for group in groups for file in group] if counts else groups:
         for session in sessions:
-            whole = Task(session, tuple(group), counts)
+            whole = Task(session, tuple(together), counts)
             found.append(without(whole, known))
             known.update(map(whole.key, whole.artifacts))
     return [task for task in found if task.artifacts]

@@ -9,6 +9,7 @@ is let run to its end must hold each file on each device with each number of thr
 from __future__ import annotations
 
 import argparse
+import contextlib
 import random
 import signal
 import subprocess
@@ -31,12 +32,13 @@ from edgekit.measurement import Measurement
 MODELS = 16
 THREADS = (1, 2)
 BOARD = "Raspberry Pi 4 Model B (this machine under its name)"
-SPAN_S = (0.3, 3.0)  # from the start of the process: imports, first contact, sessions
-CAMPAIGN = f"""
+SPAN_S = 1.5
+EARLY = 0.25  # of the kills count their time from the start of the process, the others from its first result
+CAMPAIGN = """
 protocol = {{ name = "kills", warmup_s = 0.0, min_runs = 5, min_seconds = 0.05 }}
-threads = {list(THREADS)}
+threads = {threads}
 recipes = ["a", "b"]
-models = {[f"model{number}" for number in range(MODELS)]}
+models = {models}
 devices = [{{ where = "local", folder = "here" }}, {{ where = "board", folder = "board" }}]
 """
 Result = tuple[str, str, int]  # device's folder, artifact, threads
@@ -50,6 +52,7 @@ class LostError(Exception):
 class Outcome:
     """What was done; `moments` says how many results the two devices held after each kill."""
 
+    asked: int
     kills: int
     campaigns: int
     torn: int
@@ -73,26 +76,27 @@ def main() -> int:
             print(f"benchmarks/kills.py: {error}", file=sys.stderr)
             return 1
     print(
-        f"{outcome.kills} kills in {outcome.campaigns} campaigns of {len(expected())} results, "
+        f"{outcome.kills} kills in {outcome.campaigns} campaigns of {outcome.asked} results, "
         f"{time.monotonic() - start:.0f} s: nothing lost, nothing twice, {outcome.torn} torn lines recovered; "
         f"results at the kills: {outcome.moments}"
     )
     return 0
 
 
-def torment(folder: Path, kills: int, seed: int) -> Outcome:
+def torment(folder: Path, kills: int, seed: int, models: int = MODELS) -> Outcome:
     """Starts campaigns and kills them, then lets the last one end; LostError says what went wrong."""
     chance = random.Random(seed)
-    prepare(folder)
-    outcome = Outcome(0, 1, 0, [])
+    prepare(folder, models)
+    outcome = Outcome(len(expected(folder)), 0, 1, 0, [])
     results = folder / "results"
     while outcome.kills < kills:
         before = lines(results)
         process, said = start(folder)
         try:
-            process.wait(chance.uniform(*SPAN_S))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
+            wait_a_while(process, said, chance)
+        finally:
+            if process.poll() is None:
+                process.kill()
         if process.wait() == -signal.SIGKILL:
             outcome.kills += 1
             check(results, before, said)
@@ -108,13 +112,14 @@ def torment(folder: Path, kills: int, seed: int) -> Outcome:
     return outcome
 
 
-def prepare(folder: Path) -> None:
+def prepare(folder: Path, models: int) -> None:
     """The campaign, its models and the tree that names the board."""
-    (folder / "campaign.toml").write_text(CAMPAIGN)
+    names = [f"model{number}" for number in range(models)]
+    (folder / "campaign.toml").write_text(CAMPAIGN.format(threads=list(THREADS), models=names))
     noise = np.random.default_rng(0)
-    for number in range(MODELS):
+    for name in names:
         for recipe in "ab":
-            path = folder / "zoo" / f"model{number}-{recipe}.tflite"
+            path = folder / "zoo" / f"{name}-{recipe}.tflite"
             with atomic_write(path) as file:
                 file.write(layer(noise.normal(size=(8, 16)).astype(np.float32)))
     tree = folder / "tree" / "proc"
@@ -156,6 +161,20 @@ def start(folder: Path) -> tuple[subprocess.Popen[bytes], Path]:
         return subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True), said
 
 
+def wait_a_while(process: subprocess.Popen[bytes], said: Path, chance: random.Random) -> None:
+    """Until the moment at which to kill, or the end of the campaign."""
+    if chance.random() > EARLY:
+        await_result(process, said)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(chance.uniform(0, SPAN_S))
+
+
+def await_result(process: subprocess.Popen[bytes], said: Path) -> None:
+    """Waits until the campaign tells of a result, or ends."""
+    while process.poll() is None and not acknowledged(said):
+        time.sleep(0.01)
+
+
 def files(results: Path) -> list[Path]:
     """The result files of both devices, as far as they are there."""
     return sorted(results.glob("*/measurements.jsonl"))
@@ -174,9 +193,9 @@ def held(results: Path) -> list[Result]:
     ]
 
 
-def expected() -> set[Result]:
+def expected(folder: Path) -> set[Result]:
     """All that the campaign asks for."""
-    names = [f"model{number}-{recipe}" for number in range(MODELS) for recipe in "ab"]
+    names = [path.stem for path in folder.glob("zoo/*.tflite")]
     return {(device, name, threads) for device in ("here", "board") for name in names for threads in THREADS}
 
 
@@ -204,7 +223,7 @@ def acknowledged(said: Path) -> set[Result]:
 def check_end(results: Path, exit_code: int, said: Path) -> None:
     """A campaign that has ended by itself holds all that was asked, once, in whole lines."""
     check(results, {}, said)
-    missing = expected() - set(held(results))
+    missing = expected(results.parent) - set(held(results))
     torn = [path.parent.name for path in files(results) if not path.read_bytes().endswith(b"\n")]
     if exit_code or missing or torn:
         raise LostError(f"exit code {exit_code}, missing {sorted(missing)}, torn {torn}: {said.read_text()[-2000:]}")

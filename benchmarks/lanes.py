@@ -96,9 +96,38 @@ class Failed:
 News = Named | Counted | Shared | Stored | Failed
 
 
-def run(entries: Sequence[Entry], order: Order, tell: Callable[[News], None], stopped: Callable[[], bool]) -> None:
-    """Serves every entry, machines side by side, and passes on what the lanes say, until they end or `stopped`."""
-    lanes = _start(entries, order)
+@dataclass
+class Lane:
+    """A running process and what it serves."""
+
+    process: Any  # contexts have a Process class of their own each
+    entries: Sequence[Entry]
+
+    def ended(self, tell: Callable[[News], None]) -> None:
+        self.process.join()
+        code = self.process.exitcode
+        if code:
+            cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            error = ModelCrashError(f"the process that measures died ({cause}); run it again")
+            tell(Failed(self.entries[-1].label, error))
+
+
+def start(entries: Sequence[Entry], order: Order) -> dict[Connection, Lane]:
+    """A process for each machine, by the link to it; `follow` must have it. Forks, so no thread should be running."""
+    context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    lanes: dict[Connection, Lane] = {}
+    for machine in dict.fromkeys(entry.machine for entry in entries):
+        served = [entry for entry in entries if entry.machine == machine]
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve_all, args=(theirs, served, order))
+        process.start()
+        theirs.close()
+        lanes[ours] = Lane(process, served)
+    return lanes
+
+
+def follow(lanes: dict[Connection, Lane], tell: Callable[[News], None], stopped: Callable[[], bool]) -> None:
+    """Passes on what the lanes say until they end; if `stopped`, or on any error here, ends them."""
     folders: dict[Path, str] = {}
     try:
         while lanes and not stopped():
@@ -125,36 +154,7 @@ def _hear(link: Connection, folders: dict[Path, str], tell: Callable[[News], Non
         tell(Failed(news.label, UsageError(f"it would store in {news.folder}, as {other} does; {remedy}")))
 
 
-@dataclass
-class _Lane:
-    """A running process and what it serves."""
-
-    process: Any  # contexts have a Process class of their own each
-    entries: Sequence[Entry]
-
-    def ended(self, tell: Callable[[News], None]) -> None:
-        self.process.join()
-        code = self.process.exitcode
-        if code:
-            cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-            error = ModelCrashError(f"the process that measures died ({cause}); run it again")
-            tell(Failed(self.entries[-1].label, error))
-
-
-def _start(entries: Sequence[Entry], order: Order) -> dict[Connection, _Lane]:
-    context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    lanes: dict[Connection, _Lane] = {}
-    for machine in dict.fromkeys(entry.machine for entry in entries):
-        served = [entry for entry in entries if entry.machine == machine]
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_serve_all, args=(theirs, served, order))
-        process.start()
-        theirs.close()
-        lanes[ours] = _Lane(process, served)
-    return lanes
-
-
-def _stop(lanes: dict[Connection, _Lane], tell: Callable[[News], None]) -> None:
+def _stop(lanes: dict[Connection, Lane], tell: Callable[[News], None]) -> None:
     """Ends the lanes, gently first; what they have stored until then is still told."""
     for lane in lanes.values():
         lane.process.terminate()

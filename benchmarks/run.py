@@ -55,8 +55,10 @@ def main(arguments: Sequence[str] | None = None, find: Find = devices.find) -> i
         return error.exit_code
     order = lanes.Order(campaign, groups, options.results, find, options.dry_run)
     standings = {entry.label: Standing() for entry in entries}
-    with _signals() as caught, _bars(list(standings)) as bars:
-        lanes.run(entries, order, lambda news: _take(news, standings, bars), lambda: bool(caught))
+    with _signals() as caught:
+        started = lanes.start(entries, order)  # before the bars, which have a thread
+        with _bars(list(standings)) as bars:
+            lanes.follow(started, lambda news: _take(news, standings, bars), lambda: bool(caught))
     if options.dry_run:
         _list(standings)
     else:

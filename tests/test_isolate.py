@@ -124,3 +124,26 @@ def give_up() -> None:
 def test_a_function_that_exits_is_an_error():
     with pytest.raises(ModelCrashError, match="exit code 3"):
         isolate.call("some.tflite", 10.0, give_up)
+
+
+def tell_and_sleep(path: str) -> None:
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent is gone")
+def test_a_child_dies_with_a_parent_that_is_killed(tmp_path):
+    told = tmp_path / "child"
+    parent = os.fork()
+    if parent == 0:
+        isolate.call("sleep", 60.0, tell_and_sleep, str(told))
+        os._exit(0)
+    end = time.monotonic() + 20
+    while not (told.exists() and told.read_text()) and time.monotonic() < end:
+        time.sleep(0.01)
+    child = int(told.read_text())
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    while _state(child) not in ("", "Z") and time.monotonic() < end:
+        time.sleep(0.01)
+    assert _state(child) in ("", "Z")

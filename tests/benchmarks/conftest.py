@@ -1,8 +1,10 @@
-"""The two drivers as modules, and a device that measures nothing."""
+"""The drivers as modules, and a device that measures nothing."""
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -12,26 +14,46 @@ import pytest
 from edgekit.artifact import Artifact
 from edgekit.bench import Progress
 from edgekit.devices import Device
-from edgekit.errors import ModelCrashError
+from edgekit.errors import EdgekitError, ModelCrashError
 from edgekit.measurement import Delegation, Fingerprint, Measurement, Protocol, Session
 
 ROOT = Path(__file__).parents[2]
 FINGERPRINT = Fingerprint("Board", "Cortex-A76", 2, "aarch64", "Linux 6", "3.11.2", "ai-edge-litert", "2.3.0")
+sys.path.insert(0, str(ROOT / "benchmarks"))
 
 
 class FakeDevice(Device):
-    """Says 1 ms of everything, and remembers what it was asked; files named in `deadly` crash."""
+    """Says 1 ms of everything after `pause_s`, and writes what it was asked into `log`, for it works in a child.
 
-    def __init__(self, deadly: tuple[str, ...] = ()) -> None:
-        self.deadly = deadly
-        self.asked: list[tuple[int, list[str]]] = []
+    Files named in `deadly` crash; after `sessions` whole ones `failure` is raised in the middle of the next.
+    """
+
+    def __init__(
+        self,
+        log: Path | None = None,
+        *,
+        deadly: tuple[str, ...] = (),
+        called: str = "Raspberry Pi 5 (fake)",
+        failure: BaseException | None = None,
+        sessions: int = 0,
+        pause_s: float = 0.0,
+    ) -> None:
+        self.log, self.deadly, self.called = log, deadly, called
+        self.failure, self.sessions, self.pause_s = failure, sessions, pause_s
 
     @property
     def name(self) -> str:
-        return "Raspberry Pi 5 (fake)"
+        return self.called
 
     def fingerprint(self) -> Fingerprint:
         return FINGERPRINT
+
+    @property
+    def asked(self) -> list[tuple[int, list[str]]]:
+        """Thread counts and names, session by session."""
+        assert self.log is not None
+        rows = [line.split() for line in self.log.read_text().splitlines()] if self.log.exists() else []
+        return [(int(threads), names) for threads, *names in rows]
 
     def run(
         self,
@@ -39,7 +61,15 @@ class FakeDevice(Device):
         session: Session,
         progress: Progress | None = None,
     ) -> list[Measurement]:
-        self.asked.append((session.threads, [artifact.name for artifact in artifacts]))
+        if self.log is not None:
+            with self.log.open("a") as file:
+                print(session.threads, *(artifact.name for artifact in artifacts), file=file)
+        if progress is not None:
+            progress(0.5)
+        time.sleep(self.pause_s)
+        if self.failure is not None and self.sessions == 0:
+            raise self.failure
+        self.sessions -= 1
         for artifact in artifacts:
             if artifact.name in self.deadly:
                 raise ModelCrashError(f"{artifact.path}: the runtime died (SIGSEGV)")
@@ -64,24 +94,45 @@ class FakeDevice(Device):
         )
 
 
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"benchmarks_{name}", ROOT / "benchmarks" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+class UnreachableDevice(FakeDevice):
+    """Fails at the first question."""
+
+    @property
+    def name(self) -> str:
+        assert isinstance(self.failure, EdgekitError)
+        raise self.failure
 
 
 @pytest.fixture
 def run() -> ModuleType:
-    return _load("run")
+    return importlib.import_module("run")
+
+
+@pytest.fixture
+def lanes() -> ModuleType:
+    return importlib.import_module("lanes")
+
+
+@pytest.fixture
+def campaigns() -> ModuleType:
+    return importlib.import_module("campaign")
+
+
+@pytest.fixture
+def kills() -> ModuleType:
+    return importlib.import_module("kills")
 
 
 @pytest.fixture
 def report() -> ModuleType:
-    return _load("report")
+    return importlib.import_module("report")
 
 
 @pytest.fixture
 def make_device() -> Callable[..., FakeDevice]:
     return FakeDevice
+
+
+@pytest.fixture
+def make_unreachable() -> Callable[..., UnreachableDevice]:
+    return UnreachableDevice
