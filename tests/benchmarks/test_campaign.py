@@ -397,7 +397,7 @@ def test_a_sessions_results_are_one_write_and_a_new_files_name_is_synced_too(
     records = make_device().run(files, Session(bench.QUICK))
     synced, fsync = [], os.fsync
     monkeypatch.setattr(
-        os, "fsync", lambda handle: (synced.append(os.readlink(f"/proc/self/fd/{handle}")), fsync(handle))
+        os, "fsync", lambda handle: (synced.append(str(Path(f"/proc/self/fd/{handle}").readlink())), fsync(handle))
     )
     path = place / "new" / "measurements.jsonl"
     measurement.append(path, *records)
