@@ -6,6 +6,7 @@ the real ones (AOSP), the values are invented.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
