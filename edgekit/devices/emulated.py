@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import platformdirs
 
 import edgekit
 from edgekit import artifact as artifacts
@@ -50,7 +51,7 @@ class Emulated:
         self._operators = core.endswith(OPERATORS)
         if self._core not in CORES:
             raise UnknownNameError.among("emulated core", self._core, CORES)
-        self._root = root or Path(os.environ.get(ROOT) or Path(edgekit.__file__).parents[1] / "build/emulated_pi")
+        self._root = root or _default_root()
 
     @property
     def name(self) -> str:
@@ -257,6 +258,15 @@ def _call(command: Sequence[str], timeout_s: float) -> tuple[int | None, str, st
             return None, "", ""
         raise
     return process.returncode, out, said
+
+
+def _default_root() -> Path:
+    named = os.environ.get(ROOT)
+    if named:
+        return Path(named)
+    installed = Path(__file__).with_name("emulated_pi").is_dir()
+    home = platformdirs.user_cache_path("edgekit") if installed else Path(edgekit.__file__).parents[1] / "build"
+    return home / "emulated_pi"
 
 
 def _scripts() -> Path:
