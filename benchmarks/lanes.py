@@ -98,18 +98,21 @@ News = Named | Counted | Shared | Stored | Failed
 
 @dataclass
 class Lane:
-    """A running process and what it serves."""
+    """A running process, what it serves, and which of that it spoke of last."""
 
     process: Any  # contexts have a Process class of their own each
-    entries: Sequence[Entry]
+    labels: list[str]
+    present: str
 
     def ended(self, tell: Callable[[News], None]) -> None:
+        """Tells what is left undone if the process did not end by itself."""
         self.process.join()
         code = self.process.exitcode
         if code:
             cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
             error = ModelCrashError(f"the process that measures died ({cause}); run it again")
-            tell(Failed(self.entries[-1].label, error))
+            for label in self.labels[self.labels.index(self.present) :]:
+                tell(Failed(label, error))
 
 
 def start(entries: Sequence[Entry], order: Order) -> dict[Connection, Lane]:
@@ -118,11 +121,12 @@ def start(entries: Sequence[Entry], order: Order) -> dict[Connection, Lane]:
     lanes: dict[Connection, Lane] = {}
     for machine in dict.fromkeys(entry.machine for entry in entries):
         served = [entry for entry in entries if entry.machine == machine]
+        labels = [entry.label for entry in served]
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve_all, args=(theirs, served, order))
         process.start()
         theirs.close()
-        lanes[ours] = Lane(process, served)
+        lanes[ours] = Lane(process, labels, labels[0])
     return lanes
 
 
@@ -133,22 +137,32 @@ def follow(lanes: dict[Connection, Lane], tell: Callable[[News], None], stopped:
         while lanes and not stopped():
             for link in wait(list(lanes), GLANCE_S):
                 assert isinstance(link, Connection)
-                try:
-                    _hear(link, folders, tell)
-                except (EOFError, OSError):
+                news = _received(link)
+                if news is None:
                     lanes.pop(link).ended(tell)
+                    continue
+                lanes[link].present = news.label
+                tell(news)
+                if isinstance(news, Named):
+                    _admit(news, link, folders, tell)
     finally:
         _stop(lanes, tell)
 
 
-def _hear(link: Connection, folders: dict[Path, str], tell: Callable[[News], None]) -> None:
-    """One piece of news; two devices that would store in one folder are told apart here."""
-    news: News = link.recv()
-    tell(news)
-    if not isinstance(news, Named):
-        return
+def _received(link: Connection) -> News | None:
+    """What a lane says; None once it has ended."""
+    try:
+        news: News = link.recv()
+        return news
+    except (EOFError, OSError):
+        return None
+
+
+def _admit(news: Named, link: Connection, folders: dict[Path, str], tell: Callable[[News], None]) -> None:
+    """Lets a device go on, unless another one stores in its folder."""
     other = folders.setdefault(news.folder, news.label)
-    link.send(other == news.label)
+    with contextlib.suppress(BrokenPipeError):  # it has died meanwhile
+        link.send(other == news.label)
     if other != news.label:
         remedy = "give one of them another folder in the campaign: folder = ..."
         tell(Failed(news.label, UsageError(f"it would store in {news.folder}, as {other} does; {remedy}")))
@@ -158,19 +172,24 @@ def _stop(lanes: dict[Connection, Lane], tell: Callable[[News], None]) -> None:
     """Ends the lanes, gently first; what they have stored until then is still told."""
     for lane in lanes.values():
         lane.process.terminate()
+    try:
+        _hear_out(dict(lanes), tell)
+    finally:
+        for lane in lanes.values():
+            lane.process.kill()
+            lane.process.join()
+
+
+def _hear_out(lanes: dict[Connection, Lane], tell: Callable[[News], None]) -> None:
     end = time.monotonic() + STOP_S
     while lanes and time.monotonic() < end:
         for link in wait(list(lanes), GLANCE_S):
             assert isinstance(link, Connection)
-            try:
-                news = link.recv()
-                if isinstance(news, Stored):
-                    tell(news)
-            except (EOFError, OSError):
-                lanes.pop(link).process.join()
-    for lane in lanes.values():
-        lane.process.kill()
-        lane.process.join()
+            news = _received(link)
+            if news is None:
+                lanes.pop(link).process.join(max(0.0, end - time.monotonic()))
+            elif isinstance(news, Stored):
+                tell(news)
 
 
 def _serve_all(link: Connection, entries: Sequence[Entry], order: Order) -> None:
