@@ -67,7 +67,27 @@ def _timings(folder: Path, rounds: int) -> list[Timing]:
     timings.append(_pair("edgekit --help", (*EDGEKIT, "--help"), "import numpy", bare, "under 0.3 s", quick))
     timings.append(_pair("edgekit inspect", (*EDGEKIT, "inspect", made), "import numpy", bare, "under 0.6 s", quick))
     timings.append(_evaluation(made, sample, rounds))
-    return timings + _harness(made, 4 * rounds)
+    return timings + _quantizing(rounds) + _harness(made, 4 * rounds)
+
+
+def _quantizing(rounds: int) -> list[Timing]:
+    """SqueezeNet v1.1 and 100 decoded images in memory to int8, in one process; see quantizing.py."""
+    command = [sys.executable, HERE / "quantizing.py", rounds]
+    done = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
+    seconds: dict[str, list[float]] = msgspec.json.decode(done.stdout.splitlines()[-1])
+    stock = seconds["TensorFlow's converter"]
+    limits = {"int8_fast": "at most 0.167 x", "int8": "under 180 s"}
+    return [
+        Timing(
+            f"quantizing, {name}",
+            "TensorFlow's converter",
+            limit,
+            tuple(seconds[f"edgekit {name}"]),
+            tuple(stock),
+            median(seconds[f"edgekit {name}"]) / median(stock),
+        )
+        for name, limit in limits.items()
+    ]
 
 
 def _harness(model: Path, rounds: int) -> list[Timing]:
