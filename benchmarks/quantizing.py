@@ -1,8 +1,8 @@
 """From a float network and 100 decoded images in memory to int8: TensorFlow's converter and edgekit, in turns.
 
 Usage: python benchmarks/quantizing.py [ROUNDS]
-Prints one JSON object: seconds of every round, by what was done. TensorFlow's converter starts from the Keras model, for
-it cannot start from a .tflite; how much of its time the float form alone takes is in it too.
+Prints one JSON object: seconds of every round, by what was done. TensorFlow's converter starts from the Keras model
+(it cannot start from a .tflite); what it needs for the float form alone is there too.
 """
 
 from __future__ import annotations

@@ -556,7 +556,7 @@ def doctor(device: Where = "local", as_json: Json = False) -> None:
     from edgekit import screens
 
     found = doctors.examine() if device == "local" else doctors.examine_device(device)
-    _show(found, lambda: screens.findings(found), as_json)
+    _show(found, lambda: screens.findings(found, "This machine" if device == "local" else device), as_json)
 
 
 def _show(result: object, screen: Callable[[], Any], as_json: bool) -> None:

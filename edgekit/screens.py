@@ -168,9 +168,9 @@ def _profile_notes(found: Profile) -> Iterable[str]:
         yield f"The machine was too restless: the sum alone scatters by {found.scatter_ns / found.whole_ns:.0%}."
 
 
-def findings(found: Iterable[Finding]) -> Table:
+def findings(found: Iterable[Finding], where: str = "This machine") -> Table:
     """What the doctor says."""
-    made = table("This machine", "", "what", "found", "what to do", left=4)
+    made = table(where, "", "what", "found", "what to do", left=4)
     for finding in found:
         mark = Text("ok", "green") if finding.ok else Text("missing", "yellow")
         made.add_row(mark, finding.what, finding.found, "" if finding.ok else finding.remedy)
