@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from edgekit.devices import _openssh
 from tests.devices.processes import free_port, listens, stop, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -104,6 +105,9 @@ def start_board(emulation: Path, tmp_path_factory) -> Iterator[Callable[..., Emu
 
     yield start
     for board in started:
+        # ssh's shared connection would otherwise live on for a minute
+        shared = ["-O", "exit", "-o", f"ControlPath={_openssh._control_folder()}/%C", "-p", str(board.port), "-l", "pi"]
+        subprocess.run([board.bin / "ssh", *shared, "127.0.0.1"], check=False, capture_output=True, timeout=20)
         stop(board.server)
     if not registered and not _emulators():
         with contextlib.suppress(OSError):
