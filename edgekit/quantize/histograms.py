@@ -5,6 +5,7 @@ Zeros are not counted: a scale represents them exactly, and after a ReLU they ar
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -48,9 +49,15 @@ def collect(
 ) -> dict[int, Histogram]:
     """One histogram per tensor within its (low, high): arrays of one element, or one per channel of its last axis."""
     found = {index: Histogram(low, high, np.zeros((len(low), BINS))) for index, (low, high) in limits.items()}
-    for values in ranges.run(model, samples, list(limits), progress):
+    lock = threading.Lock()
+
+    def take(_number: int, values: dict[int, Array]) -> None:
         for index, value in values.items():
-            _count(found[index], value)
+            counted = _counts(found[index], value)
+            with lock:
+                found[index].counts += counted
+
+    ranges.each(model, samples, list(limits), take, progress)
     return found
 
 
@@ -126,11 +133,11 @@ def _rounding(upper: _Tail, lower: _Tail, low: Array, high: Array) -> Array:
     return error
 
 
-def _count(histogram: Histogram, value: Array) -> None:
+def _counts(histogram: Histogram, value: Array) -> Array:
     channels, rows = len(histogram.low), ranges.by_channel(value)
     rows = rows[:: max(1, rows.size // _MOST_VALUES)]
     span = np.maximum(histogram.high - histogram.low, _NARROWEST)
     bins = ((rows - histogram.low) * (BINS / span * (1 - 1e-6)).astype(np.float32)).astype(np.int32)
     bins = np.clip(bins, 0, BINS - 1) + np.arange(channels, dtype=np.int32) * BINS
     counted = np.bincount(bins[rows != 0], minlength=channels * BINS)
-    histogram.counts += counted.reshape(channels, BINS)
+    return counted.reshape(channels, BINS)

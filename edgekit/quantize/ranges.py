@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +20,8 @@ Sample = Array | tuple[Array, ...]  # one float32 array per input of the model, 
 Progress = Callable[[int, int], None]
 _LOWEST = -1e30
 _MOMENTUM = 0.95
+_WORKERS = min(4, os.cpu_count() or 1)
+_T = TypeVar("_T")
 
 
 def activations(graph: Graph) -> list[int]:
@@ -69,23 +75,66 @@ class Extremes:
         return _completed(graph, found)
 
 
-def observe(
-    graph: Graph, model: bytes, samples: Sequence[Sample], progress: Progress | None = None, threads: int = 2
-) -> Extremes:
-    """What each channel of each activation reaches.
+def observe(graph: Graph, model: bytes, samples: Sequence[Sample], progress: Progress | None = None) -> Extremes:
+    """What each channel of each activation reaches; of pooled values, what reaches the pooling.
 
     DataError as `run` has it, and if a sample drives the model to infinity or NaN.
     """
-    indices = activations(graph)
-    low, high = dict[int, list[Array]](), dict[int, list[Array]]()
-    for values in run(model, samples, indices, progress, threads):
-        for index, value in values.items():
-            rows = by_channel(value) if value.size else np.zeros((1, 1))
-            low.setdefault(index, []).append(rows.min(0))
-            high.setdefault(index, []).append(rows.max(0))
-    found = Extremes(*({index: np.stack(each) for index, each in side.items()} for side in (low, high)))
-    _check_finite(graph, found)
-    return found
+    passed = {operator.outputs[0]: operator for operator in graph.operators if _passes_on(graph, operator)}
+    indices = [index for index in activations(graph) if index not in passed]
+    ends = each(model, samples, indices, lambda _number, values: _ends(values), progress)
+    low, high = ({index: np.stack([end[side][index] for end in ends]) for index in indices} for side in (0, 1))
+    for index, operator in passed.items():
+        for found in (low, high):
+            found[index] = np.concatenate([found[source] for source in operator.inputs], axis=1)
+    reached = Extremes(low, high)
+    _check_finite(graph, reached)
+    return reached
+
+
+def _passes_on(graph: Graph, operator: Operator) -> bool:
+    """Whether each channel of the output holds values of one channel of an input, and nothing else."""
+    if getattr(operator.options, "fusedActivationFunction", 0):
+        return False
+    if operator.kind == "CONCATENATION":
+        joins_channels = operator.options.axis in (-1, len(graph.tensors[operator.outputs[0]].shape) - 1)
+        return joins_channels and all(graph.tensors[index].data is None for index in operator.inputs)
+    padding = graph.producer(operator.inputs[0])
+    return operator.kind == "MAX_POOL_2D" and not (padding is not None and is_lowest_padding(graph, padding))
+
+
+def each(
+    model: bytes,
+    samples: Sequence[Sample],
+    indices: Sequence[int],
+    take: Callable[[int, dict[int, Array]], _T],
+    progress: Progress | None = None,
+) -> list[_T]:
+    """What `take` makes of each sample's number and values, in the samples' order; taken in several threads.
+
+    DataError as `run` has it.
+    """
+    workers = max(1, min(_WORKERS, len(samples)))
+    done = itertools.count(1)
+
+    def part(first: int) -> list[_T]:
+        found = []
+        values = run(model, samples[first::workers], indices, threads=1)
+        for number, value in zip(range(first, len(samples), workers), values, strict=True):
+            found.append(take(number, value))
+            if progress:
+                progress(next(done), len(samples))
+        return found
+
+    with ThreadPoolExecutor(workers) as pool:
+        parts = list(pool.map(part, range(workers)))
+    return [parts[number % workers][number // workers] for number in range(len(samples))]
+
+
+def _ends(values: Mapping[int, Array]) -> tuple[dict[int, Array], dict[int, Array]]:
+    """The smallest and largest value of each channel of each tensor; 0 where it has none."""
+    rows = {index: by_channel(value) if value.size else np.zeros((1, 1)) for index, value in values.items()}
+    return {index: row.min(0) for index, row in rows.items()}, {index: row.max(0) for index, row in rows.items()}
 
 
 def spread(samples: Sequence[Sample], most: int) -> list[Sample]:

@@ -9,7 +9,6 @@ what the layers before have shifted (bias correction, Nagel et al. 2019). No lab
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -204,15 +203,21 @@ def _float_means(
     graph: Graph, model: bytes, samples: Sequence[Sample], stages: Mapping[int, list[Operator]]
 ) -> dict[int, Array]:
     """The mean input of every layer in the float model, at the positions that `_observe` takes too."""
-    found: dict[int, Array] = {}
-    positions: Counter[int] = Counter()
-    for sample, values in enumerate(ranges.run(model, samples, list(stages))):
-        for tensor, layers in stages.items():
-            for layer in layers:
-                rows = _inputs(graph, layer, values[tensor], sample)
-                found[layer.inputs[1]] = found.get(layer.inputs[1], 0) + rows.sum(1, dtype=np.float64)
-                positions[layer.inputs[1]] += rows.shape[1]
-    return {kernel: total / positions[kernel] for kernel, total in found.items()}
+
+    def take(sample: int, values: dict[int, Array]) -> dict[int, tuple[Array, int]]:
+        rows = {
+            layer.inputs[1]: _inputs(graph, layer, values[tensor], sample)
+            for tensor, layers in stages.items()
+            for layer in layers
+        }
+        return {kernel: (each.sum(1, dtype=np.float64), each.shape[1]) for kernel, each in rows.items()}
+
+    sums = ranges.each(model, samples, list(stages), take)
+    means: dict[int, Array] = {}
+    for kernel in sums[0]:
+        totals, positions = zip(*(each[kernel] for each in sums), strict=True)
+        means[kernel] = np.sum(totals, axis=0) / sum(positions)
+    return means
 
 
 def _observe(
