@@ -1,8 +1,8 @@
 """Turns the stored results into REPORT.md.
 
 Usage: python benchmarks/report.py [--check]
-Timings are read from results/<device>/*.jsonl; what belongs to no device lies in results itself: accuracies in
-quality.jsonl, instruction counts in instructions.json, edgekit's own speed in speed.json.
+Timings and counts are read from results/<device>/*.jsonl; what belongs to no device lies in results itself: accuracies
+in quality.jsonl, edgekit's own speed in speed.json.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import msgspec
 from edgekit import compare, measurement
 from edgekit.artifact import atomic_write
 from edgekit.errors import EdgekitError
-from edgekit.measurement import Measurement, Quality, Record
+from edgekit.measurement import Instructions, Measurement, Quality, Record
 from edgekit.report import markdown
 from edgekit.report.table import EXPLANATION, lay_out
 
@@ -49,7 +49,10 @@ def render(results: Path) -> str:
     """The whole report; FileFormatError names a line of the results that cannot be read."""
     judged = [record for record in measurement.read(sorted(results.glob("*.jsonl"))) if isinstance(record, Quality)]
     sections = [_section(folder, judged) for folder in sorted(results.glob("*/"))]
-    sections += [_accuracy(judged), _instructions(results), _speed(results)]
+    counted = [
+        record for record in measurement.read(sorted(results.glob("*/*.jsonl"))) if isinstance(record, Instructions)
+    ]
+    sections += [_accuracy(judged), _instructions(counted), _speed(results)]
     found = [section for section in sections if section]
     lines = [FIRST_LINE, "", "# Benchmarks", "", *_introduction(bool(found))]
     return "\n".join(lines) + "\n" + "".join(found)
@@ -110,21 +113,27 @@ def _accuracy_cells(quality: Quality) -> list[str]:
     return [quality.artifact_name, f"{quality.size_bytes:,}", *(share or "" for share in shares), kl]
 
 
-def _instructions(results: Path) -> str:
-    path = results / "instructions.json"
-    if not path.exists():
+def _instructions(counted: Sequence[Instructions]) -> str:
+    """Every file counted on an emulated core, the latest count of each."""
+    if not counted:
         return ""
-    rows = [
-        [
-            row["artifact_name"],
-            row["core"],
-            *(f"{row[key] / 1e6:.2f}" for key in ("instructions", "simd", "dot_products")),
-        ]
-        for row in msgspec.json.decode(path.read_bytes())
-    ]
+    latest = {(record.artifact_name, record.device): record for record in sorted(counted, key=_started)}
     heading = "## Instructions of one inference on emulated Arm cores"
-    where = "Counted by `benchmarks/instructions.py`, one thread, in millions: counts, not times."
-    return "\n".join(["", heading, "", where, "", _plain_table(_COUNTS, rows)])
+    where = (
+        "Counted by `run.py` under qemu, one thread, in millions: counts, not times. Differs: outputs unlike this "
+        "machine's for the same inputs, and by how much at most (steps of an integer output, else its own unit)."
+    )
+    return "\n".join(["", heading, "", where, "", _plain_table(_COUNTS, map(_count_cells, latest.values()))])
+
+
+def _started(record: Instructions) -> str:
+    return record.started_utc
+
+
+def _count_cells(record: Instructions) -> list[str]:
+    counts = (record.instructions, record.simd, record.dot_products)
+    differs = f"{record.differing} of {record.outputs}, {record.largest_difference:.2g}" if record.differing else "none"
+    return [record.artifact_name, record.core, *(f"{count / 1e6:.2f}" for count in counts), differs]
 
 
 def _speed(results: Path) -> str:
@@ -144,7 +153,7 @@ def _seconds(value: float) -> str:
 
 
 _ACCURACY = ("artifact", "bytes", "top-1 %", "top-5 %", "agrees with float %", "KL nats")
-_COUNTS = ("artifact", "core", "instructions", "SIMD", "dot products")
+_COUNTS = ("artifact", "core", "instructions", "SIMD", "dot products", "differs")
 _TIMES = ("command", "seconds", "ratio", "to", "limit")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
+import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +20,8 @@ from edgekit.images import normalise
 from edgekit.quantize import head
 from edgekit.spec import InputSpec, square
 
+ROOT = Path(__file__).parents[1]
+EMULATION = ROOT / "build" / "emulated_pi"
 COLOURS = ("red", "green", "blue", "grey")
 COLOUR_IDS = ("n00000001", "n00000002", "n00000003", "n00000004")
 
@@ -30,6 +34,22 @@ def assets() -> Path:
         reason = "EDGEKIT_ASSETS is not set, so there are no real weights and images"
         (pytest.fail if os.environ.get("EDGEKIT_REQUIRE_ASSETS") else pytest.skip)(reason)
     return Path(folder).resolve()
+
+
+@pytest.fixture(scope="session")
+def emulation() -> Path:
+    """The emulated Arm root; made where that is possible, else the test is skipped with the reason."""
+    if platform.machine() != "x86_64" or os.geteuid() or not all(map(shutil.which, ("apt-get", "gcc", "pip"))):
+        pytest.skip("the emulated Arm root is made with apt, gcc and pip by root on an x86-64 Debian machine")
+    if not (EMULATION / "insn_count.so").exists():
+        command = ["bash", ROOT / "benchmarks" / "emulated_pi" / "setup.sh", EMULATION]
+        made = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+        if made.returncode:
+            reason = (made.stderr.strip().splitlines() or ["no message"])[-1]
+            (pytest.fail if os.environ.get("EDGEKIT_REQUIRE_ASSETS") else pytest.skip)(
+                f"no emulated Arm root: {reason}"
+            )
+    return EMULATION
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -17,9 +16,7 @@ import pytest
 from edgekit.devices import _openssh
 from tests.devices.processes import free_port, listens, stop, wait_for
 
-ROOT = Path(__file__).parents[2]
-EMULATION = ROOT / "build" / "emulated_pi"
-SCRIPTS = ROOT / "benchmarks" / "emulated_pi"
+SCRIPTS = Path(__file__).parents[2] / "benchmarks" / "emulated_pi"
 
 
 @dataclass
@@ -57,27 +54,6 @@ def near_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NearBoard:
     (folder / "python3").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     return NearBoard(folder, home)
-
-
-def require_emulation() -> Path:
-    """The emulated Arm root; made where that is possible, else the test is skipped with the reason."""
-    if platform.machine() != "x86_64" or os.geteuid() or not all(map(shutil.which, ("apt-get", "gcc", "pip"))):
-        pytest.skip("the emulated Arm root is made with apt, gcc and pip by root on an x86-64 Debian machine")
-    if not (EMULATION / "insn_count.so").exists():
-        made = subprocess.run(
-            ["bash", SCRIPTS / "setup.sh", EMULATION], capture_output=True, text=True, timeout=900, check=False
-        )
-        if made.returncode:
-            reason = (made.stderr.strip().splitlines() or ["no message"])[-1]
-            (pytest.fail if os.environ.get("EDGEKIT_REQUIRE_ASSETS") else pytest.skip)(
-                f"no emulated Arm root: {reason}"
-            )
-    return EMULATION
-
-
-@pytest.fixture(scope="session")
-def emulation() -> Path:
-    return require_emulation()
 
 
 @dataclass

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import platform
-import shutil
-import sys
-from pathlib import Path
-
 import pytest
 from float_graphs import RELU, VALID, Net
 from int8_graphs import assert_same_bits, finished, kinds, stored
 
-from edgekit.errors import MissingError
+from edgekit import artifact as artifacts
+from edgekit import bench
+from edgekit.devices.emulated import Emulated
 from edgekit.graph import Graph
+from edgekit.measurement import Session
 from edgekit.quantize.kernel_cost import instructions
 from edgekit.quantize.lower import lower
-
-ROOT = Path(__file__).parents[2]
 
 
 def network() -> Graph:
@@ -57,26 +51,14 @@ def test_lowering_twice_is_lowering_once():
 
 
 @pytest.fixture(scope="module")
-def count(tmp_path_factory):
+def count(emulation, tmp_path_factory):
     """`count(model, core)`: the instructions of one inference."""
-    if platform.machine() != "x86_64" or os.geteuid() or not all(map(shutil.which, ("apt-get", "gcc", "pip"))):
-        pytest.skip("the emulated Arm root is made with apt, gcc and pip by root on an x86-64 Debian machine")
-    spec = importlib.util.spec_from_file_location("instructions", ROOT / "benchmarks" / "instructions.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    root, path = ROOT / "build" / "emulated_pi", tmp_path_factory.mktemp("counted") / "model.tflite"
-    try:
-        module.set_up(root)
-    except MissingError as error:
-        if os.environ.get("EDGEKIT_REQUIRE_ASSETS"):
-            raise
-        pytest.skip(str(error))
+    path = tmp_path_factory.mktemp("counted") / "model.tflite"
 
     def count(model: bytes, core: str) -> int:
         path.write_bytes(model)
-        return module.count(root, path, core).instructions
+        (found,) = Emulated(core, emulation).count([artifacts.read(path)], Session(bench.QUICK))
+        return found.instructions
 
     return count
 

@@ -1,36 +1,18 @@
 """Real Arm kernels under qemu: the exported models reach the dot-product instructions."""
 
-import importlib.util
-import os
-import platform
-import shutil
-import sys
-from pathlib import Path
-
 import pytest
 
-from edgekit import export, recipe, weights
-from edgekit.errors import MissingError
+from edgekit import artifact as artifacts
+from edgekit import bench, export, recipe, weights
+from edgekit.devices.emulated import Emulated
+from edgekit.measurement import Session
 
-ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.emulated, pytest.mark.export, pytest.mark.assets, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def counter():
-    if platform.machine() != "x86_64" or os.geteuid() or not all(map(shutil.which, ("apt-get", "gcc", "pip"))):
-        pytest.skip("the emulated Arm root is made with apt, gcc and pip by root on an x86-64 Debian machine")
-    spec = importlib.util.spec_from_file_location("instructions", ROOT / "benchmarks" / "instructions.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    try:
-        module.set_up(ROOT / "build" / "emulated_pi")
-    except MissingError as error:
-        if os.environ.get("EDGEKIT_REQUIRE_ASSETS"):
-            raise
-        pytest.skip(str(error))
-    return lambda path, core: module.count(ROOT / "build" / "emulated_pi", path, core)
+def counter(emulation):
+    return lambda path, core: Emulated(core, emulation).count([artifacts.read(path)], Session(bench.QUICK))[0]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +29,8 @@ def test_int8_mobilenet_takes_at_most_12_million_instructions_on_a_cortex_a76(co
 
 
 def test_a_count_repeats_to_the_instruction(counter, mobilenet):
-    assert counter(mobilenet.path, "cortex-a76") == counter(mobilenet.path, "cortex-a76")
+    once, again = (counter(mobilenet.path, "cortex-a76") for _ in range(2))
+    assert (once.instructions, once.simd, once.dot_products) == (again.instructions, again.simd, again.dot_products)
 
 
 def test_without_dot_products_a_cortex_a72_needs_more(counter, mobilenet):
