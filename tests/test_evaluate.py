@@ -206,9 +206,11 @@ def test_squeezenet_reaches_its_baselines(exported, assets, run_edgekit):
     quantized, reference = json.loads(done.stdout)
     assert quantized["images"] == reference["images"] == 400
     assert (percent(reference["rank"], 1), percent(reference["rank"], 5)) == (66.25, 84.75)
-    assert percent(quantized["rank"], 1) >= 64.75
-    assert percent(quantized["rank"], 5) >= 84.75
-    assert 100 * sum(quantized["agrees"]) / 400 >= 94.25
+    # the manifest has 66.50, 84.50 and 97.25; float kernels, and so scales, differ a little between processors
+    assert percent(quantized["rank"], 1) >= 65.25
+    assert percent(quantized["rank"], 5) >= 83.75
+    assert 100 * sum(quantized["agrees"]) / 400 >= 95.5
+    assert sum(quantized["kl_nats"]) / 400 <= 0.003  # the stock converter's logits: 0.0103
     paths, _truths = dev400(assets)
     digests = b"".join(hashlib.sha256(path.read_bytes()).digest() for path in paths)
     assert quantized["images_sha256"] == hashlib.sha256(digests).hexdigest()
