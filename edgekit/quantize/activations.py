@@ -36,7 +36,8 @@ class Seen:
 def observe(graph: Graph, recipe: Recipe, samples: Sequence[Sample], progress: Progress | None = None) -> Seen:
     """Runs the float graph on the samples: once, and once more where the recipe looks at distributions."""
     model = graphs.dump(graph)
-    extremes = ranges.observe(graph, model, samples, progress)
+    by_channel = recipe.equalization > 0 or _clips(recipe)
+    extremes = ranges.observe(graph, model, samples, progress, channels=by_channel)
     wanted = {*equalize.carried(graph)} if recipe.equalization else set[int]()
     if _clips(recipe):
         wanted |= {*extremes.low} - {*graph.inputs, *graph.outputs} - _padded_lowest(graph)

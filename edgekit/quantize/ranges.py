@@ -75,14 +75,23 @@ class Extremes:
         return _completed(graph, found)
 
 
-def observe(graph: Graph, model: bytes, samples: Sequence[Sample], progress: Progress | None = None) -> Extremes:
+def observe(
+    graph: Graph,
+    model: bytes,
+    samples: Sequence[Sample],
+    progress: Progress | None = None,
+    *,
+    channels: bool = True,
+) -> Extremes:
     """What each channel of each activation reaches; of pooled values, what reaches the pooling.
+
+    Without `channels` the whole tensor counts as one, which is quicker.
 
     DataError as `run` has it, and if a sample drives the model to infinity or NaN.
     """
     passed = {operator.outputs[0]: operator for operator in graph.operators if _passes_on(graph, operator)}
     indices = [index for index in activations(graph) if index not in passed]
-    ends = each(model, samples, indices, lambda _number, values: _ends(values), progress)
+    ends = each(model, samples, indices, lambda _number, values: _ends(values, channels), progress)
     low, high = ({index: np.stack([end[side][index] for end in ends]) for index in indices} for side in (0, 1))
     for index, operator in passed.items():
         for found in (low, high):
@@ -131,10 +140,14 @@ def each(
     return [parts[number % workers][number // workers] for number in range(len(samples))]
 
 
-def _ends(values: Mapping[int, Array]) -> tuple[dict[int, Array], dict[int, Array]]:
-    """The smallest and largest value of each channel of each tensor; 0 where it has none."""
-    rows = {index: by_channel(value) if value.size else np.zeros((1, 1)) for index, value in values.items()}
-    return {index: row.min(0) for index, row in rows.items()}, {index: row.max(0) for index, row in rows.items()}
+def _ends(values: Mapping[int, Array], channels: bool) -> tuple[dict[int, Array], dict[int, Array]]:
+    """The smallest and largest value of each tensor or of each of its channels; 0 where it has none."""
+    low, high = dict[int, Array](), dict[int, Array]()
+    for index, value in values.items():
+        rows = by_channel(value) if value.size else np.zeros((1, 1))
+        axis = 0 if channels else None
+        low[index], high[index] = np.atleast_1d(rows.min(axis)), np.atleast_1d(rows.max(axis))
+    return low, high
 
 
 def spread(samples: Sequence[Sample], most: int) -> list[Sample]:
