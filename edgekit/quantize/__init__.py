@@ -183,14 +183,13 @@ class _Job:
         settled = Settled(self.graph, recipe, self.samples, self.spec, self.gains, found, reach)
         return dataclasses.replace(settled, rounded=self._rounded(settled.build))
 
-    def _split(self, *found: dict[int, Range]) -> None:
-        for index in split.choose(self.graph, found[0], self.samples, self.recipe.split):
+    def _split(self, found: dict[int, Range], reach: dict[int, Range]) -> None:
+        for index in split.choose(self.graph, found, self.samples, self.recipe.split):
             name, channels = self.graph.tensors[index].name, self.graph.tensors[index].shape[-1]
-            unit = np.full(channels, found[0][index][1] / (2 * split.HALF))
+            unit = np.full(channels, found[index][1] / (2 * split.HALF))
             split.split(self.graph, index, unit)
             self.gains[name] = np.tile(self.gains.get(name, np.ones(channels)) * unit, 2).astype(np.float32)
-            for limits in found:
-                limits[index] = (0.0, split.HALF)
+            found[index] = reach[index] = (0.0, split.HALF)
 
     def _store_weights(self) -> None:
         self.graph.drop_unused()

@@ -40,7 +40,7 @@ def observe(graph: Graph, recipe: Recipe, samples: Sequence[Sample], progress: P
     extremes = ranges.observe(graph, model, samples, progress, channels=by_channel)
     wanted = {*equalize.carried(graph)} if recipe.equalization else set[int]()
     if _clips(recipe):
-        wanted |= {*extremes.low} - {*graph.inputs, *graph.outputs} - _padded_lowest(graph)
+        wanted |= {*extremes.low} - {*graph.inputs, *graph.outputs} - {*ranges.padded_lowest(graph)}
     limits = {index: extremes.limits(index) for index in sorted(wanted)}
     return Seen(extremes, histograms.collect(model, samples, limits, progress) if limits else {})
 
@@ -84,10 +84,6 @@ def round_value(graph: Graph, index: int, scale: Scale) -> None:
     place = graph.operators.index(producer) + 1
     graph.operators.insert(place, operators.conversion("QUANTIZE", index, stored, "int8"))
     graph.operators.insert(place + 1, operators.conversion("DEQUANTIZE", stored, back, "int8"))
-
-
-def _padded_lowest(graph: Graph) -> set[int]:
-    return {operator.outputs[0] for operator in graph.operators if ranges.is_lowest_padding(graph, operator)}
 
 
 def _clips(recipe: Recipe) -> bool:

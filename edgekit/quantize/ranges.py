@@ -31,7 +31,7 @@ def activations(graph: Graph) -> list[int]:
 
 
 def run(
-    model: bytes, samples: Sequence[Sample], indices: Sequence[int], progress: Progress | None = None, threads: int = 2
+    model: bytes, samples: Sequence[Sample], indices: Sequence[int], threads: int = 2
 ) -> Iterator[dict[int, Array]]:
     """The values of the tensors `indices` of a float model, sample by sample.
 
@@ -40,12 +40,10 @@ def run(
     if not len(samples):
         raise DataError("no calibration samples; give a folder of images with --calibration")
     runner = Runner(model, threads, keep_tensors=True)
-    for number, sample in enumerate(samples):
+    for sample in samples:
         fill(runner, sample)
         runner.invoke()
         yield {index: runner.tensor(index) for index in indices}
-        if progress:
-            progress(number + 1, len(samples))
 
 
 @dataclass(frozen=True)
@@ -103,13 +101,13 @@ def observe(
 
 def _passes_on(graph: Graph, operator: Operator) -> bool:
     """Whether each channel of the output holds values of one channel of an input, and nothing else."""
-    if getattr(operator.options, "fusedActivationFunction", 0):
+    fused = bool(getattr(operator.options, "fusedActivationFunction", 0))
+    if fused or graph.tensors[operator.outputs[0]].dtype != "float32":
         return False
     if operator.kind == "CONCATENATION":
         joins_channels = operator.options.axis in (-1, len(graph.tensors[operator.outputs[0]].shape) - 1)
         return joins_channels and all(graph.tensors[index].data is None for index in operator.inputs)
-    padding = graph.producer(operator.inputs[0])
-    return operator.kind == "MAX_POOL_2D" and not (padding is not None and is_lowest_padding(graph, padding))
+    return operator.kind == "MAX_POOL_2D" and operator.inputs[0] not in padded_lowest(graph)
 
 
 def each(
@@ -172,6 +170,11 @@ def fill(runner: Runner, sample: Sample) -> None:
         runner.set_input(info.quantize(values), position)
 
 
+def padded_lowest(graph: Graph) -> dict[int, int]:
+    """What was padded with the lowest float, by the tensor that holds it with its padding."""
+    return {each.outputs[0]: each.inputs[0] for each in graph.operators if is_lowest_padding(graph, each)}
+
+
 def is_lowest_padding(graph: Graph, operator: Operator) -> bool:
     """Whether an operator pads with the lowest float, as max pooling asks for: any value below the range serves."""
     value = graph.tensors[operator.inputs[2]].data if operator.kind == "PADV2" else None
@@ -186,14 +189,13 @@ def _average(values: Array) -> float:
 
 
 def _completed(graph: Graph, ranges: dict[int, Range]) -> dict[int, Range]:
-    for operator in graph.operators:
-        if is_lowest_padding(graph, operator):
-            ranges[operator.outputs[0]] = ranges[operator.inputs[0]]
+    for padded, source in padded_lowest(graph).items():
+        ranges[padded] = ranges[source]
     return ranges
 
 
 def _check_finite(graph: Graph, extremes: Extremes) -> None:
-    padded = {operator.outputs[0] for operator in graph.operators if is_lowest_padding(graph, operator)}
+    padded = padded_lowest(graph)
     for index in (index for index in extremes.low if index not in padded):
         if not np.isfinite(extremes.limits(index)).all():
             name = graph.tensors[index].name

@@ -164,3 +164,14 @@ def test_a_layer_that_is_nearly_dead_works():
     found = quantize.quantize(model, INT8, SAMPLES).model
     for sample in SAMPLES:
         np.testing.assert_allclose(answers(found, sample)[0], answers(model, sample)[0], atol=0.02)
+
+
+def test_numbers_that_are_no_floats_have_no_range_where_they_are_joined():
+    net, _model = two_layers()
+    data = net.graph.operators[-1].outputs[0]
+    shape = net.add("SHAPE", [data], (4,))
+    joined = net.add("CONCATENATION", [shape, shape], (8,), axis=0)
+    for index in (shape, joined):
+        net.graph.tensors[index].dtype = "int32"
+    observed = ranges.observe(net.graph, net.done(data, joined), SAMPLES)
+    assert not {shape, joined} & {*observed.low}
