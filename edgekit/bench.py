@@ -5,7 +5,6 @@ Knows no board and prints nothing: where it runs is said by its caller, in `devi
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import math
 import statistics
@@ -21,7 +20,7 @@ from edgekit import energy, feeds, footprint, meters, runtime, sampling, validit
 from edgekit.artifact import Artifact, read_model
 from edgekit.errors import ChecksumError, FileFormatError, QualityError, UnknownNameError, UsageError
 from edgekit.feeds import Feed
-from edgekit.measurement import Fingerprint, Measurement, Probe, Protocol, State, WarmUp
+from edgekit.measurement import Fingerprint, Measurement, Probe, Protocol, State, WarmUp, utc_now
 from edgekit.meters import Meter
 from edgekit.runtime import Runner
 
@@ -206,7 +205,7 @@ def _looker(watch: Watch | None) -> Callable[[], list[State]]:
 
 
 def _lane(artifact: Artifact, protocol: Protocol, threads: int, inputs: str, account: energy.Account) -> _Lane:
-    started_utc = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    started_utc = utc_now()
     runner, feed, start = _start(artifact, threads, protocol.seed, inputs)
     return _Lane(artifact, runner, feed, [start], started_utc, account)
 

@@ -18,7 +18,6 @@ from edgekit import sampling
 from edgekit.errors import DataError
 from edgekit.measurement import Energy, Instructions, Measurement, Modelled, Protocol, Quality, Record
 
-_Z95 = 1.959963984540054  # the normal distribution's 97.5 % quantile
 _SECONDS = len("2026-01-01T00:00:00")  # as much of a UTC time as every writer gives
 _FEWEST_ROUNDS = 5
 SAMPLER_LIMIT = 1.02  # a meter that slows inference by more than this, for certain, is noted
@@ -180,7 +179,7 @@ def p90(values: Sequence[float]) -> float:
     return sorted(values)[(9 * len(values) + 9) // 10 - 1]  # ceil(0.9 n) in whole numbers
 
 
-def wilson(hits: int, of: int, z: float = _Z95) -> tuple[float, float]:
+def wilson(hits: int, of: int, z: float = sampling.Z95) -> tuple[float, float]:
     """Wilson's score interval of the fraction `hits` / `of` (Wilson 1927), 95 % by default.
 
     It stays inside 0 to 1 and is not empty at 0 or all hits, where the textbook interval is. Without any trial it is

@@ -5,6 +5,7 @@ A record names its artifact by hash. What was not measured is None beside a reas
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -341,6 +342,11 @@ class Quality(msgspec.Struct, frozen=True, tag="quality", tag_field="kind"):
 
 
 Record = Measurement | Quality | Instructions
+
+
+def utc_now() -> str:
+    """The time as every record has it: UTC, to the second, in ISO 8601."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 def append(path: Path, *records: Record) -> None:

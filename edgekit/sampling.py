@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from edgekit.errors import DataError
 
-_Z95 = 1.959963984540054  # the normal distribution's 97.5 % quantile
+Z95 = 1.959963984540054  # the normal distribution's 97.5 % quantile
 DRIFT_BLOCKS = 20
 DRIFT_LEAST = 8  # the normal approximation of Kendall's statistic serves from about here on
 _QUANTILES = 400  # of all blocks together: more would cost time and change nothing
@@ -143,7 +143,7 @@ def _draw(count: int, generator: random.Random) -> list[int]:
 
 def _widened(relative: Sequence[float], blocks: int) -> tuple[float, float]:
     """The 95 % percentile interval of sorted relative values, widened around 1 for how few blocks there are."""
-    factor = _student(blocks - 1) / _Z95 * math.sqrt(blocks / (blocks - 1))
+    factor = _student(blocks - 1) / Z95 * math.sqrt(blocks / (blocks - 1))
     low = relative[int(0.025 * len(relative))]
     high = relative[math.ceil(0.975 * len(relative)) - 1]
     return min(1.0, low**factor), max(1.0, high**factor)
@@ -153,7 +153,7 @@ def _student(degrees: int) -> float:
     """Student's 97.5 % quantile: exact for 1 and 2 degrees of freedom, else Cornish and Fisher's expansion."""
     if degrees <= 2:
         return (12.7062, 4.3027)[degrees - 1]
-    z, v = _Z95, degrees
+    z, v = Z95, degrees
     first = (z**3 + z) / 4
     second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
     third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import json
 import os
@@ -18,6 +17,7 @@ from edgekit import evaluate, isolate
 from edgekit.artifact import sha256_of
 from edgekit.devices.local import Local
 from edgekit.errors import DataError, EdgekitError, ModelCrashError
+from edgekit.measurement import utc_now
 from edgekit.runtime import Array
 from quantization import given as givens
 from quantization.given import Given
@@ -58,7 +58,7 @@ def measure(tool: Tool, pins: tuple[str, ...], python: Path | EdgekitError, give
 
 def float_row(given: Given) -> Row:
     """The float model judged by the same images; it is its own reference and carries no comparison."""
-    row = Row(given.model, FLOAT, given.float_sha256, given.images_sha256, _now(), Local().name)
+    row = Row(given.model, FLOAT, given.float_sha256, given.images_sha256, utc_now(), Local().name)
     return msgspec.structs.replace(
         row,
         rank=_ranks(given.reference, given.truths),
@@ -96,7 +96,7 @@ def _divergence(expected: Array, found: Array, kind: str) -> float:
 
 
 def _empty(given: Given, tool: Tool, pins: tuple[str, ...]) -> Row:
-    row = Row(given.model, tool.name, given.float_sha256, given.images_sha256, _now(), Local().name)
+    row = Row(given.model, tool.name, given.float_sha256, given.images_sha256, utc_now(), Local().name)
     return msgspec.structs.replace(row, settings=tool.settings, pins=pins)
 
 
@@ -177,7 +177,3 @@ def _words(text: str, given: Given) -> str:
 def _last_line(log: Path) -> str:
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return lines[-1] if lines else "no message"
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

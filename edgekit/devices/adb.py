@@ -7,7 +7,6 @@ library would talk to in any case. Users' names go to the phone as data or quote
 from __future__ import annotations
 
 import contextlib
-import datetime
 import hashlib
 import os
 import re
@@ -35,7 +34,7 @@ from edgekit.errors import (
     OutputError,
     UsageError,
 )
-from edgekit.measurement import Energy, Fingerprint, Measurement, Protocol, Session
+from edgekit.measurement import Energy, Fingerprint, Measurement, Protocol, Session, utc_now
 from edgekit.meters import android
 
 FOLDER = "/data/local/tmp/edgekit"
@@ -194,7 +193,7 @@ class Adb(Device):
 
     def _by_tool(self, tool: str, artifact: Artifact, path: str, session: Session, before: Phone) -> Measurement:
         operators = isolate.call(str(artifact.path), ANSWER_S, _operators, artifacts.read_model(artifact.path))
-        started_utc = _now()
+        started_utc = utc_now()
         limit_s = _limit_s(session.protocol)
         words = [*_pinned(session.cores), "timeout", "-s", "KILL", str(round(limit_s)), tool, *_flags(path, session)]
         with self._watched(session.meter) as watch:
@@ -459,10 +458,6 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise FileFormatError(f"cannot read {path}: {error.strerror}") from None
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 def _call(command: Sequence[str], timeout_s: float, watch: _Watch | None) -> _Done:

@@ -6,7 +6,6 @@ counted repeats to the instruction. Needs x86-64 Linux and root, for the namespa
 
 from __future__ import annotations
 
-import datetime
 import itertools
 import os
 import platform
@@ -28,7 +27,7 @@ from edgekit import graph, isolate, runtime
 from edgekit.artifact import Artifact
 from edgekit.bench import Progress
 from edgekit.errors import FileFormatError, MissingError, ModelCrashError, UnknownNameError, UsageError
-from edgekit.measurement import Fingerprint, Instructions, OperatorCount, Session
+from edgekit.measurement import Fingerprint, Instructions, OperatorCount, Session, utc_now
 
 CORES = {"cortex-a72": "Cortex-A72", "cortex-a76": "Cortex-A76"}  # Raspberry Pi 4 without, 5 with dot products
 OPERATORS = "+operators"
@@ -86,7 +85,7 @@ class Emulated:
         return counted
 
     def _count(self, artifact: Artifact, seed: int) -> Instructions:
-        started_utc = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        started_utc = utc_now()
         model = artifacts.read_model(artifact.path)
         here = isolate.call(str(artifact.path), RUN_TIMEOUT_S, _answers, str(artifact.path), model, seed)
         with tempfile.TemporaryDirectory() as folder:

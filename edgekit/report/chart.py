@@ -5,7 +5,6 @@ Drawn by matplotlib, which is imported when a chart is asked for.
 
 from __future__ import annotations
 
-import importlib
 import io
 import math
 import re
@@ -16,7 +15,8 @@ from typing import Any
 import msgspec
 
 from edgekit.compare import Comparison, Row
-from edgekit.errors import DataError, MissingError
+from edgekit.errors import DataError
+from edgekit.report import plotting
 from edgekit.report.table import name_cell, plain
 
 # Colours that nothing else in the drawing has; each is replaced by the CSS variable beside it.
@@ -68,10 +68,7 @@ def svg(comparison: Comparison, width_in: float, height_in: float) -> str:
 
 
 def _matplotlib(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError:
-        raise MissingError("the chart needs matplotlib; run: pip install 'edgekit[report]'") from None
+    return plotting.load(module, "the chart needs")
 
 
 def _points(comparison: Comparison) -> list[Point]:

@@ -5,7 +5,6 @@ Drawn by matplotlib, which is imported when a picture is asked for.
 
 from __future__ import annotations
 
-import importlib
 import io
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,8 +12,9 @@ from typing import Any
 import msgspec
 
 from edgekit import compare
-from edgekit.errors import DataError, MissingError
+from edgekit.errors import DataError
 from edgekit.measurement import Measurement, State
+from edgekit.report import plotting
 from edgekit.report.table import plain
 
 _COLOURS = ("#1f6feb", "#d1242f", "#1a7f37", "#8250df", "#9a6700", "#57606a")
@@ -96,7 +96,4 @@ def _draw_states(axis: Any, panel: _Panel, states: Sequence[State]) -> None:
 
 
 def _matplotlib(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError:
-        raise MissingError("the picture needs matplotlib; run: pip install 'edgekit[report]'") from None
+    return plotting.load(module, "the picture needs")

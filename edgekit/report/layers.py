@@ -6,8 +6,6 @@ Drawn by matplotlib, which is imported when a picture is asked for.
 from __future__ import annotations
 
 import base64
-import contextlib
-import importlib
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +13,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from edgekit.artifact import atomic_write
 from edgekit.compare import wilson
-from edgekit.errors import MissingError, OutputError
 from edgekit.fidelity import LARGEST_DB, Audit, Counts, Histogram, Layer, short_names
-from edgekit.report import page
+from edgekit.report import page, plotting
 from edgekit.report.table import plain
 
 PAGE = "index.html"
@@ -58,10 +56,7 @@ def draw_layer(layer: Layer, histogram: Histogram, name: str) -> str:
 
 
 def _matplotlib(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError:
-        raise MissingError("the pictures need matplotlib; run: pip install 'edgekit[report]'") from None
+    return plotting.load(module, "the pictures need")
 
 
 def _svg(draw: Callable[[Any], None], size_in: tuple[float, float], layout: str | None = None) -> str:
@@ -240,16 +235,8 @@ def _figure(number: int, _file: str, name: str, drawing: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """A file that appears whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, "utf-8")
-        part.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    with atomic_write(path) as file:
+        file.write(text.encode())
 
 
 _BODY = """<p>{summary}</p>
