@@ -16,7 +16,8 @@ from edgekit.artifact import Artifact
 from edgekit.errors import EdgekitError, FileFormatError, MissingError, UnknownNameError, UsageError
 from edgekit.measurement import Instructions, Measurement, Protocol, Record, Session
 
-Key = tuple[str, int, Protocol | None]  # what must not be measured twice on one device; a count has no protocol
+# what must not be measured twice on one device: the file, the threads, and but for counts how it is measured
+Key = tuple[str, int, tuple[Protocol, tuple[int, ...], str, str] | None]
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,13 +84,16 @@ class Task(msgspec.Struct, frozen=True):
 
     def key(self, artifact: Artifact) -> Key:
         """What the result for one of them is known by."""
-        return artifact.sha256, self.session.threads, None if self.counts else self.session.protocol
+        asked = self.session
+        way = None if self.counts else (asked.protocol, tuple(sorted(asked.cores)), asked.inputs, asked.meter)
+        return artifact.sha256, asked.threads, way
 
 
 def key(record: Record) -> Key | None:
     """What a stored result is known by; None for one that no campaign takes."""
     if isinstance(record, Measurement):
-        return record.artifact_sha256, record.threads, record.protocol
+        way = record.protocol, tuple(sorted(record.fingerprint.pinned)), record.inputs, record.meter
+        return record.artifact_sha256, record.threads, way
     return (record.artifact_sha256, 1, None) if isinstance(record, Instructions) else None
 
 

@@ -91,6 +91,7 @@ class State(msgspec.Struct, frozen=True):
     power_source: "mains" or "battery"
     busy_s, stolen_s: processor time that all processes have had, and that a hypervisor gave to others
     own_s: processor time of this process, which is part of `busy_s`
+    thermal_status: Android's, 0 (none) to 6 (shutdown)
     """
 
     at_s: float
@@ -108,6 +109,7 @@ class State(msgspec.Struct, frozen=True):
     busy_s: float | None = None
     stolen_s: float | None = None
     own_s: float | None = None
+    thermal_status: int | None = None
 
 
 class Probe(msgspec.Struct, frozen=True):
@@ -232,6 +234,7 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="kin
 
     peak_rss_bytes: what loading and the first inference added to resident memory at its peak
     session: the same for all that was measured interleaved
+    meter: which one was asked for, as in Session; what was read stands in `energy`
     slices: how many inferences each slice of the session has; their sum is that of `latency_ns`
     input_ns: copies of the input into the runtime, timed apart from the inferences
     loads_ns, firsts_ns: all cold starts, where there was more than one; `load_ns` and `first_ns` are the first
@@ -260,6 +263,7 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="kin
     session: str | None = None
     slices: tuple[int, ...] = ()
     inputs: str = "random"
+    meter: str = "auto"
     input_ns: tuple[int, ...] = ()
     loads_ns: tuple[int, ...] = ()
     firsts_ns: tuple[int, ...] = ()

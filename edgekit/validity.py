@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -20,6 +21,10 @@ VALID, SUSPECT, INVALID = "valid", "suspect", "invalid"
 UNWATCHED = "nothing is known of the machine during the session"
 _PI_BITS = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
 _PI_SINCE_START = 16
+_ANDROID_HEAT = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
+
+ANDROID_INVALID = 2
+"""Android's thermal status from which a phone is slowed down noticeably."""
 
 PRECISION = 0.025
 """A median known worse than this is noisy: five tries that are to lie within 5 % of each other need +-2.5 %."""
@@ -147,6 +152,18 @@ def _throttle_counted(measurement: Measurement) -> Iterator[Finding]:
         yield INVALID, f"throttled: the processor counted {counts[-1] - counts[0]:.0f} times during the session"
 
 
+def _android_throttled(measurement: Measurement) -> Iterator[Finding]:
+    """Android's own word for heat, 0 to 6 (PowerManager, THERMAL_STATUS_*).
+
+    From "moderate" on it slows the device down so that its user notices; "light" already holds something back.
+    """
+    told = [int(status) for status in _told(measurement.states, lambda state: state.thermal_status)]
+    if told and max(told) > 0:
+        name = _ANDROID_HEAT[min(max(told), len(_ANDROID_HEAT) - 1)]
+        word = INVALID if max(told) >= ANDROID_INVALID else SUSPECT
+        yield word, f"throttled: Android's thermal status was {max(told)} ({name})"
+
+
 def _clock(measurement: Measurement) -> Iterator[Finding]:
     """The processor's clock. The state before the first slice is left out: a governor may not have risen by then."""
     running = measurement.states[1:]
@@ -226,6 +243,15 @@ def _noisy(measurement: Measurement) -> Iterator[Finding]:
         yield word, f"noisy: the median is known to {precision:.1%} only"
 
 
+def _noisy_summary(measurement: Measurement) -> Iterator[Finding]:
+    """Where a tool kept no samples, the scatter that it tells: 1.96 standard errors of its mean."""
+    told = measurement.summary
+    if told is not None and told.std_ns is not None and told.mean_ns:
+        precision = 1.96 * told.std_ns / math.sqrt(told.runs) / told.mean_ns
+        if precision > PRECISION:
+            yield INVALID if precision > HOPELESS else SUSPECT, f"noisy: the mean is known to {precision:.1%} only"
+
+
 def median_precision(measurement: Measurement) -> float | None:
     """Half the 95 % interval of the median as a share of it, from how the slices differ; None without slices."""
     blocks = compare.slices(measurement)
@@ -239,6 +265,7 @@ _CHECKS: tuple[Callable[[Measurement], Iterator[Finding]], ...] = (
     _unwatched,
     _pi_throttled,
     _throttle_counted,
+    _android_throttled,
     _clock,
     _power_source,
     _slept,
@@ -248,6 +275,7 @@ _CHECKS: tuple[Callable[[Measurement], Iterator[Finding]], ...] = (
     _unsettled,
     _drifting,
     _noisy,
+    _noisy_summary,
 )
 
 
@@ -256,6 +284,8 @@ def _notes(measurement: Measurement) -> Iterator[str]:
     jump_s = wall_clock_jump_s(measurement.states)
     if jump_s is not None:
         yield f"the wall clock was set by {jump_s:+.1f} s; latencies are taken by a clock that this does not touch"
+    if measurement.summary is not None:
+        yield "its tool keeps no samples, so a drift cannot be told"
     if any(state.power_source == "battery" for state in measurement.states):
         yield "on battery"
     seconds = sum(measurement.latency_ns) / 1e9

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edgekit import validity
 from edgekit.errors import QualityError
-from edgekit.measurement import Delegation, Fingerprint, Measurement, Probe, Protocol, State, WarmUp
+from edgekit.measurement import Delegation, Fingerprint, Measurement, Probe, Protocol, State, Summary, WarmUp
 
 SLICES, EACH, SLICE_S = 10, 20, 0.5
 OFFSET_NS = 1_700_000_000 * 10**9
@@ -86,6 +86,14 @@ def test_a_quiet_session_is_valid() -> None:
     assert validity.judge(record()) == validity.Verdict("valid")
 
 
+@pytest.mark.parametrize(("std_ns", "word"), [(50_000, "valid"), (500_000, "suspect"), (3_000_000, "invalid")])
+def test_a_tool_without_samples_is_judged_by_its_scatter(std_ns: int, word: str) -> None:
+    told = Summary(runs=50, mean_ns=5_000_000, min_ns=4_000_000, max_ns=9_000_000, tool="tool", std_ns=std_ns)
+    verdict = validity.judge(record(latency_ns=(), slices=(), warmup=None, probe=None, summary=told))
+    assert verdict.word == word
+    assert "its tool keeps no samples, so a drift cannot be told" in verdict.notes
+
+
 @pytest.mark.parametrize(
     ("change", "word", "reason"),
     [
@@ -108,6 +116,8 @@ def test_a_quiet_session_is_valid() -> None:
         (lambda n: {"busy_s": 1000 + 1.3 * n * SLICE_S}, "suspect", "other load: 0.30 of 4 cores"),
         (lambda n: {"busy_s": 1000 + 3.9 * n * SLICE_S}, "suspect", "other load: 2.90 of 4 cores"),  # one is left
         (lambda n: {"busy_s": 1000 + 4.4 * n * SLICE_S}, "invalid", "other load: 3.40 of 4 cores"),
+        (lambda n: {"thermal_status": int(n == 4)}, "suspect", "Android's thermal status was 1 (light)"),
+        (from_slice(6, thermal_status=2), "invalid", "Android's thermal status was 2 (moderate)"),
         (lambda n: {"stolen_s": 5 + 0.03 * n * SLICE_S}, "suspect", "a hypervisor took 3.0% of a core"),
     ],
 )

@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from edgekit import artifact as artifacts
-from edgekit import graph, isolate
+from edgekit import graph, isolate, validity
 from edgekit.artifact import Artifact
 from edgekit.bench import Progress
 from edgekit.devices import Device, _phone_log
@@ -34,7 +34,7 @@ from edgekit.errors import (
     OutputError,
     UsageError,
 )
-from edgekit.measurement import Energy, Fingerprint, Measurement, Protocol, Session, utc_now
+from edgekit.measurement import Energy, Fingerprint, Measurement, Protocol, Session, State, utc_now
 from edgekit.meters import android
 
 FOLDER = "/data/local/tmp/edgekit"
@@ -151,11 +151,14 @@ class Adb(Device):
         measured = []
         for number, artifact in enumerate(artifacts, 1):
             path = self._push(artifact.path, artifact.sha256, ".tflite")
+            began_ns = time.monotonic_ns()
             before = self.examine()
             if tool is None:
-                measured.append(self._by_app(artifact, path, session))
+                record = self._by_app(artifact, path, session)
             else:
-                measured.append(self._by_tool(tool, artifact, path, session, before))
+                record = self._by_tool(tool, artifact, path, session, before)
+            states = record.states or (_state(before, began_ns), _state(self.examine(), began_ns))
+            measured.append(validity.judged(msgspec.structs.replace(record, meter=session.meter, states=states)))
             if progress is not None:
                 progress(number / len(artifacts))
         return measured
@@ -222,7 +225,7 @@ class Adb(Device):
             load_ns=log.init_ns,
             first_ns=log.first_ns,
             delegation=log.delegation,
-            fingerprint=_fingerprint(before),
+            fingerprint=msgspec.structs.replace(_fingerprint(before), pinned=session.cores),
             started_utc=started_utc,
             energy=energy,
             energy_reason=reason,
@@ -392,6 +395,20 @@ def _temperature_c(thermal: str) -> float | None:
 
 def _name(phone: Phone) -> str:
     return f"{phone.model} ({phone.soc})" if phone.soc else phone.model
+
+
+def _state(phone: Phone, began_ns: int) -> State:
+    """What of a phone's answers the verdict looks at; its clock at rest says nothing of the run between two looks."""
+    now_ns = time.monotonic_ns()
+    return State(
+        at_s=(now_ns - began_ns) / 1e9,
+        clock_offset_ns=time.time_ns() - now_ns,
+        governor=phone.governor,
+        temperature_c=phone.temperature_c,
+        power_source=None if phone.battery is None else "mains" if phone.battery.plugged else "battery",
+        load_1min=phone.load_1min,
+        thermal_status=phone.thermal_status,
+    )
 
 
 def _fingerprint(phone: Phone) -> Fingerprint:

@@ -21,6 +21,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from edgekit import bench, energy, feeds, isolate, meters, profile, validity
 from edgekit.artifact import Artifact, read_model
 from edgekit.bench import ColdStart, Progress
@@ -146,7 +148,7 @@ class Local(Device):
                 watch=functools.partial(_state.read, self._root, session.cores),
                 inputs=session.inputs,
             )
-        return [validity.judged(measurement) for measurement in measured]
+        return [validity.judged(msgspec.structs.replace(measurement, meter=session.meter)) for measurement in measured]
 
 
 def profile_operators(artifact: Artifact, threads: int = 1, progress: Progress | None = None) -> Profile:

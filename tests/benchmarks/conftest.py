@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
+import msgspec
 import pytest
 
 from edgekit.artifact import Artifact
 from edgekit.bench import Progress
 from edgekit.devices import Device
 from edgekit.errors import EdgekitError, ModelCrashError
-from edgekit.measurement import Delegation, Fingerprint, Measurement, Protocol, Session
+from edgekit.measurement import Delegation, Fingerprint, Measurement, Session
 
 ROOT = Path(__file__).parents[2]
 FINGERPRINT = Fingerprint("Board", "Cortex-A76", 2, "aarch64", "Linux 6", "3.11.2", "ai-edge-litert", "2.3.0")
@@ -73,9 +74,9 @@ class FakeDevice(Device):
         for artifact in artifacts:
             if artifact.name in self.deadly:
                 raise ModelCrashError(f"{artifact.path}: the runtime died (SIGSEGV)")
-        return [self._measurement(artifact, session.protocol, session.threads) for artifact in artifacts]
+        return [self._measurement(artifact, session) for artifact in artifacts]
 
-    def _measurement(self, artifact: Artifact, protocol: Protocol, threads: int) -> Measurement:
+    def _measurement(self, artifact: Artifact, session: Session) -> Measurement:
         return Measurement(
             artifact.sha256,
             artifact.name,
@@ -83,13 +84,14 @@ class FakeDevice(Device):
             recipe=None,
             size_bytes=artifact.size_bytes,
             device=self.name,
-            protocol=protocol,
-            threads=threads,
+            protocol=session.protocol,
+            threads=session.threads,
+            meter=session.meter,
             latency_ns=(1_000_000,),
             load_ns=1,
             first_ns=1,
             delegation=Delegation("XNNPACK", 1, 1),
-            fingerprint=FINGERPRINT,
+            fingerprint=msgspec.structs.replace(FINGERPRINT, pinned=session.cores),
             started_utc="2026-01-01T10:00:00+00:00",
         )
 

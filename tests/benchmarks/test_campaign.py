@@ -121,6 +121,29 @@ def test_a_rebuilt_file_and_a_new_protocol_are_measured_anew(run: ModuleType, pl
     assert results(place).read_bytes().startswith(former)  # what nobody asks for any more stays
 
 
+@pytest.mark.parametrize("change", ["cores = [1, 0]", 'meter = "pmic"'])
+def test_other_cores_and_another_meter_are_measured_anew_and_once(
+    run: ModuleType, place: Path, fake: Make, change: str
+) -> None:
+    start(run, place, fake())
+    (place / "campaign.toml").write_text(CAMPAIGN.replace('"ssh://a" }', f'"ssh://a", {change} }}'))
+    other, idle = fake(), fake()
+    start(run, place, other)
+    start(run, place, idle)
+    assert len(other.asked) == 4
+    assert idle.asked == []
+
+
+def test_results_that_name_no_meter_count_as_those_of_the_usual_one(run: ModuleType, place: Path, fake: Make) -> None:
+    start(run, place, fake())
+    older = results(place).read_bytes()
+    assert older.count(b'"meter":"auto",') == len(ALL)
+    results(place).write_bytes(older.replace(b'"meter":"auto",', b""))
+    idle = fake()
+    assert start(run, place, idle) == 0
+    assert idle.asked == []
+
+
 def test_files_with_the_same_content_are_one(run: ModuleType, place: Path, fake: Make) -> None:
     (place / "zoo" / "two-32-int8.tflite").write_bytes((place / "zoo" / "one-32-float32.tflite").read_bytes())
     assert start(run, place, fake()) == 0
@@ -152,10 +175,10 @@ def test_every_content_is_asked_once_per_number_of_threads(groups: list[list[int
     sessions = [Session(bench.QUICK, count) for count in sorted(threads)]
     for counts in (False, True):
         asked = [task.key(file) for task in module.tasks(artifacts, sessions, counts) for file in task.artifacts]
-        protocol = None if counts else bench.QUICK
+        way = None if counts else (bench.QUICK, (), "random", "none")
         contents = {str(number) for group in groups for number in group}
         assert len(asked) == len(set(asked))
-        assert set(asked) == {(content, count, protocol) for content in contents for count in threads}
+        assert set(asked) == {(content, count, way) for content in contents for count in threads}
 
 
 class CountingCore(Emulated):

@@ -20,14 +20,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from benchmarks.emulated_board import free_port, listens, stop, wait_for
 from edgekit import artifact as artifacts
-from edgekit import compare
+from edgekit import compare, validity
 from edgekit.artifact import Artifact
 from edgekit.devices import adb
 from edgekit.devices.adb import Adb
 from edgekit.errors import FileFormatError, MissingError, ModelCrashError, OutputError, UsageError
 from edgekit.measurement import Protocol, Session
-from tests.devices.processes import free_port, listens, stop, wait_for
 
 ROOT = Path(__file__).parents[2]
 LOG = Path(__file__).parent / "phone" / "benchmark_raspberry_pi_2_4.log"
@@ -164,9 +164,13 @@ def test_a_model_is_measured_by_the_tool(phone: Phone, runs_anything, tiny: Arti
     assert record.latency_ns == () and record.summary is not None and record.summary.runs == 50
     assert (record.load_ns, record.first_ns) == (18_777_000, 64_791_000)
     assert record.peak_rss_bytes is None
+    assert (record.fingerprint.pinned, record.meter) == ((0, 1), SHORT.meter)
+    assert [state.thermal_status for state in record.states] == [1, 1]
+    assert record.verdict is not None and record.verdict.word == "suspect"
+    assert "throttled: Android's thermal status was 1 (light)" in record.verdict.reasons
     shown = compare.compare([record])
     assert shown.rows[0].latency_median_ms is None  # a mean is no median
-    assert "keeps no samples; its mean of 50 runs is 55.04 ms" in shown.notes[0]
+    assert "keeps no samples; its mean of 50 runs is 55.04 ms" in " ".join(shown.notes)
 
 
 def test_a_model_is_sent_once_and_whole(phone: Phone, tiny: Artifact) -> None:
@@ -306,7 +310,7 @@ def test_the_app_is_asked_where_there_is_no_tool(phone, tiny, tmp_path, monkeypa
         f"cp {tmp_path}/answer {tmp_path}/results/$id.json"
     )
     _app(phone, script, tmp_path / "results", monkeypatch)
-    assert phone.device().run([tiny], SHORT) == [made]
+    assert phone.device().run([tiny], SHORT) == [validity.judged(made)]
     request = msgspec.json.decode((tmp_path / "request").read_bytes())
     assert request["sha256"] == tiny.sha256 and request["session"]["protocol"]["min_runs"] == 5
     assert not list((tmp_path / "results").iterdir())
