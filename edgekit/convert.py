@@ -39,8 +39,9 @@ def to_float_tflite(model: keras.Model) -> bytes:
         shape = (1, *model.inputs[0].shape[1:])
         function = tf.function(lambda image: model(image, training=False), autograph=False)
         concrete = function.get_concrete_function(tf.TensorSpec(shape, tf.float32, name="image"))
-        frozen = convert_variables_to_constants_v2(concrete)  # half the time of a detour over a SavedModel
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], model)
+        frozen = convert_variables_to_constants_v2(concrete)
+        # an empty module, for the converter saves what it is given: the model would be traced again for that
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], tf.Module())
         content: bytes = converter.convert()
     return content
 

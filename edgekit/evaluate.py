@@ -53,6 +53,7 @@ def evaluate(
     """
     local = threading.local()
     subjects = [subject] if reference is None else [subject, reference]
+    windows = [images.window(item.input) for item in subjects]
     contents = [artifacts.read_model(item.artifact.path) for item in subjects]
 
     def load() -> list[_Model]:
@@ -61,8 +62,8 @@ def evaluate(
     def work(content: bytes) -> tuple[bytes, list[Array]]:
         if not hasattr(local, "models"):
             local.models = load()
-        crops = {item.input: images.crop(content, item.input) for item in subjects}
-        outputs = [model(crops[item.input]) for item, model in zip(subjects, local.models, strict=True)]
+        crops = {window: images.crop(content, window) for window in set(windows)}
+        outputs = [model(crops[window]) for window, model in zip(windows, local.models, strict=True)]
         return hashlib.sha256(content).digest(), outputs
 
     load()  # what is wrong with a model is not to be taken for what is wrong with an image

@@ -55,6 +55,11 @@ def without(paths: Sequence[Path], ids: Collection[str]) -> list[Path]:
     return [path for path, identity in found if identity not in ids]
 
 
+def window(spec: InputSpec) -> InputSpec:
+    """What `crop` obeys of a spec: two inputs that differ only in channels, mean and std have equal crops."""
+    return InputSpec(spec.height, spec.width, spec.resize_shorter)
+
+
 def crop(content: bytes, spec: InputSpec) -> Array:
     """The image resized and cropped: (height, width, 3) uint8 RGB. FileFormatError if it cannot be decoded.
 
@@ -89,11 +94,11 @@ def _resized_crop(image: Image.Image, spec: InputSpec) -> Image.Image:
     shorter = min(image.size)
     width, height = (_scaled(side, shorter, spec.resize_shorter) for side in image.size)
     left, top = (width - spec.width) // 2, (height - spec.height) // 2
-    window = (left, top, left + spec.width, top + spec.height)
+    kept = (left, top, left + spec.width, top + spec.height)
     if max(width, height) <= _LONGEST_SIDE:
-        return image.resize((width, height), Image.Resampling.BILINEAR).crop(window)
+        return image.resize((width, height), Image.Resampling.BILINEAR).crop(kept)
     across, down = image.width / width, image.height / height  # a strip: resize only what the crop keeps
-    box = (window[0] * across, window[1] * down, window[2] * across, window[3] * down)
+    box = (kept[0] * across, kept[1] * down, kept[2] * across, kept[3] * down)
     return image.resize((spec.width, spec.height), Image.Resampling.BILINEAR, box=box)
 
 
