@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import statistics
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -159,7 +159,7 @@ def measure_many(
             tick()
     after = look()
     probes += [validity.probe()] if watch else []
-    session = uuid.uuid4().hex
+    session = os.urandom(16).hex()
     found = [_measurement(lane, protocol, device, fingerprint, threads) for lane in lanes]
     return [
         msgspec.structs.replace(

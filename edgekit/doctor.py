@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import os
 import platform
 import sys
@@ -152,14 +150,18 @@ def _export_stack() -> Finding:
     missing = [name for name in _EXPORT_STACK if not _installed(name)]
     if missing:
         return Finding("export stack", False, f"without {', '.join(missing)}", "pip install 'edgekit[export]'")
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _EXPORT_STACK)
+    from importlib import metadata  # slow to import on a slow board
+
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in _EXPORT_STACK)
     return Finding("export stack", True, versions)
 
 
 def _installed(package: str) -> bool:
+    from importlib import metadata
+
     try:
-        importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
         return False
     return True
 

@@ -18,7 +18,6 @@ Exit code 1 is a bug in edgekit, 130 is Ctrl-C.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -57,6 +56,8 @@ class UnknownNameError(EdgekitError):
     def among(cls, kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
         """The error for `name`, with up to three of the nearest `known` names."""
         known = list(known)
+        import difflib  # slow to import on a slow board
+
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(known)}"
         return cls(f"no {kind} is called {name!r}; {hint}")

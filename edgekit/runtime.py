@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import importlib.metadata
 import sys
 import warnings
 from dataclasses import dataclass
@@ -160,8 +159,17 @@ def version() -> tuple[str, str]:
     _module()
     for module, package in _PACKAGES:
         if module.split(".", maxsplit=1)[0] in sys.modules:
-            return package, importlib.metadata.version(package)
+            return package, _version(module.split(".", maxsplit=1)[0], package)
     raise MissingError("no TFLite runtime is loaded")
+
+
+def _version(module: str, package: str) -> str:
+    told: str | None = getattr(sys.modules[module], "__version__", None)
+    if told is not None:
+        return told
+    import importlib.metadata  # a second on a slow board
+
+    return importlib.metadata.version(package)
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """What a board runs before edgekit is there: it says what it is, takes files, unpacks wheels and starts edgekit.
 
-Sent over the link as text and run by any python3, so: standard library only, and no syntax younger than Python 3.5.
+Sent over the link as text and run by any python3, so: standard library only, and no syntax younger than Python 3.5,
+until `start`.
 Requests come as JSON lines on descriptor 0, a file's bytes follow its line; answers are JSON lines behind a mark.
 """
 
@@ -13,6 +14,7 @@ import select
 import shutil
 import sys
 import time
+from importlib import invalidate_caches
 from importlib.util import find_spec
 from typing import Any
 
@@ -166,11 +168,14 @@ def pip(env: str, requirements: "list[str]") -> "dict[str, Any]":
 
 
 def start(envs: "list[str]") -> "dict[str, Any]":
-    """Becomes edgekit, on the same descriptors."""
-    folders = [place("env", env) for env in envs]
-    code = "import sys;sys.path[:0]=%r;from edgekit.board import main;main()" % folders
+    """Goes on as edgekit, in this process: a slow board takes seconds for another start of Python."""
+    sys.path[:0] = [place("env", env) for env in envs]
     os.chdir(os.path.join(home(), "models") if os.path.isdir(os.path.join(home(), "models")) else home())
-    os.execv(sys.executable, [sys.executable, "-Es", "-c", code])
+    invalidate_caches()  # the folders may be younger than the last import
+    from edgekit.board import main as serve
+
+    serve()
+    return {}
 
 
 def sweep() -> "dict[str, Any]":

@@ -146,7 +146,10 @@ class Link:
                 self._writing.release()
 
     def next_line(self, timeout_s: float = SILENCE_S) -> bytes:
-        """The next marked line, without its mark; MissingError where the link ends or is silent for that long."""
+        """The next marked line, without its mark.
+
+        MissingError where the link ends or is silent for that long; an error that the agent reports is raised.
+        """
         end = time.monotonic() + timeout_s
         while True:
             try:
@@ -156,6 +159,8 @@ class Link:
                                    " link is gone. What ran there ends by itself") from None  # fmt: skip
             if line is None:
                 raise self._complaint()
+            if line.startswith(MARK + b'{"failed"'):
+                raise _refusal(self._address, json.loads(line[len(MARK) :]))
             if line.startswith(MARK):
                 return line[len(MARK) :]
 
@@ -173,8 +178,6 @@ class Link:
 
     def _answer(self, timeout_s: float) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(self.next_line(timeout_s))
-        if "failed" in answer:
-            raise _refusal(self._address, answer)
         return answer
 
     def _write(self, content: bytes) -> None:

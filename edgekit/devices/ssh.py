@@ -126,11 +126,12 @@ class Ssh(Device):
     def _contact(self) -> Iterator[tuple[_Contact, Facts]]:
         """A link to a board that has all that edgekit needs."""
         with _openssh.link(self._address) as link, _beating(link):
+            own = wheels.own_wheel()[1]  # made while the board starts its Python
             told = link.ask("hello", modules=wheels.every_module())
             ahead = told.pop("time") - time.time()  # the answer is on its way for a moment, a request takes a login
             facts = msgspec.convert({**told, "clock_ahead_s": ahead}, Facts)
             board = wheels.target(facts.machine, facts.bits, facts.python, facts.glibc)
-            contact = _Contact(link, [_own_environment(link), *_runtime_environment(link, board, facts)])
+            contact = _Contact(link, [_own_environment(link, own), *_runtime_environment(link, board, facts)])
             yield contact, facts
 
 
@@ -142,8 +143,7 @@ class _Contact:
         self.environments = environments
 
 
-def _own_environment(link: _openssh.Link) -> str:
-    _, wheel = wheels.own_wheel()
+def _own_environment(link: _openssh.Link, wheel: bytes) -> str:
     name = hashlib.sha256(wheel).hexdigest()
     if not _there(link, name):
         _put(link, "wheels", {name: wheel})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import fcntl
 import json
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.emulated_board import wait_for
 from edgekit import artifact as artifacts
 from edgekit import board, errors
 from edgekit.artifact import Artifact
@@ -23,7 +25,6 @@ from edgekit.devices._openssh import Address
 from edgekit.devices.ssh import Ssh
 from edgekit.errors import ChecksumError, MissingError, ModelCrashError, OutputError, UsageError
 from edgekit.measurement import Protocol, Session
-from tests.devices.processes import wait_for
 
 SHORT = Session(Protocol("short", warmup_s=0.01, min_runs=5, min_seconds=0.01))
 WHERE = "ssh://pi@board"
@@ -235,15 +236,14 @@ def test_what_a_login_prints_is_no_answer(near_board, tiny: Artifact) -> None:
     assert Ssh(WHERE).run([tiny], SHORT)
 
 
-def _children(word: str) -> list[int]:
+def _children(home: str) -> list[int]:
+    """The processes of the board with that home: Python that the link started, and what that forked."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            text = path.read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if "from edgekit.board import main" in text and word in text:
-            found.append(int(path.parent.name))
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command, environment = (path / "cmdline").read_bytes(), (path / "environ").read_bytes()
+            if b"os.read(0,1)" in command and f"HOME={home}".encode() in environment.split(b"\0"):
+                found.append(int(path.name))
     return found
 
 

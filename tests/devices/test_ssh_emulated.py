@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.emulated_board import free_port
 from edgekit import errors
 from edgekit.artifact import Artifact
 from edgekit.devices import _openssh, wheels
 from edgekit.devices.ssh import Ssh
 from edgekit.errors import MissingError, ModelCrashError, OutputError
 from edgekit.measurement import Protocol, Session
-from tests.devices.processes import free_port
 
 pytestmark = [pytest.mark.emulated, pytest.mark.slow]
 SHORT = Session(Protocol("short", warmup_s=0.01, min_runs=3, min_seconds=0.05))
