@@ -52,7 +52,7 @@ def started(root: Path, folder: Path, core: str = "cortex-a72", size: str = "1g"
 def _start(root: Path, folder: Path, core: str, size: str) -> EmulatedBoard:
     key, port = folder / "key", free_port()
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-    command = ["bash", SCRIPTS / "sshd.sh", root, str(port), f"{key}.pub", folder, core, size]
+    command = ["bash", *map(str, (SCRIPTS / "sshd.sh", root, port, f"{key}.pub", folder, core, size))]
     with (folder / "sshd.log").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     wait_for(lambda: listens(port) or server.poll() is not None)

@@ -2,7 +2,7 @@
 
 Usage: python benchmarks/report.py [--check]
 Timings and counts are read from results/<device>/*.jsonl; what belongs to no device lies in results itself: accuracies
-in quality.jsonl, edgekit's own speed in speed.json.
+in quality.jsonl, edgekit's own speed in speed.json, sessions over ssh in remote.json.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def render(results: Path) -> str:
     counted = [
         record for record in measurement.read(sorted(results.glob("*/*.jsonl"))) if isinstance(record, Instructions)
     ]
-    sections += [_accuracy(judged), _instructions(counted), _speed(results)]
+    sections += [_accuracy(judged), _instructions(counted), _speed(results), _remote(results)]
     found = [section for section in sections if section]
     lines = [FIRST_LINE, "", "# Benchmarks", "", *_introduction(bool(found))]
     return "\n".join(lines) + "\n" + "".join(found)
@@ -148,12 +148,33 @@ def _speed(results: Path) -> str:
     return "\n".join(["", "## edgekit's own speed", "", where, "", _plain_table(_TIMES, rows)])
 
 
+def _remote(results: Path) -> str:
+    """What a session over ssh costs, where remote.json says it."""
+    path = results / "remote.json"
+    if not path.exists():
+        return ""
+    found = msgspec.json.decode(path.read_bytes())
+    contacts = [("first", found["first"]), *(("later", contact) for contact in found["later"])]
+    rows = [[name, *(f"{value:.1f}" for value in _parts(contact))] for name, contact in contacts]
+    where = (
+        f"Taken by `benchmarks/remote.py`: {len(found['models'])} models, `{found['protocol']}`, on an emulated "
+        f"{found['core']} behind a real sshd; the first contact finds an empty board. Limits: 60 s for the first in "
+        "all, 15 s for later ones besides inference."
+    )
+    return "\n".join(["", "## A session over ssh", "", where, "", _plain_table(_CONTACTS, rows)])
+
+
+def _parts(contact: dict[str, float]) -> tuple[float, ...]:
+    return contact["total_s"], contact["inference_s"], contact["total_s"] - contact["inference_s"], contact["cpu_s"]
+
+
 def _seconds(value: float) -> str:
     return f"{value:.2f}" if value >= 0.1 else f"{value:.3g}"
 
 
 _ACCURACY = ("artifact", "bytes", "top-1 %", "top-5 %", "agrees with float %", "KL nats")
 _COUNTS = ("artifact", "core", "instructions", "SIMD", "dot products", "differs")
+_CONTACTS = ("contact", "seconds in all", "inference and warm-up", "the rest", "board's processor seconds")
 _TIMES = ("command", "seconds", "ratio", "to", "limit")
 
 

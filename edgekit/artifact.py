@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from edgekit.errors import FileFormatError, OutputError
+from edgekit.errors import ChecksumError, FileFormatError, OutputError
 from edgekit.fidelity import Audit
 from edgekit.recipe import Recipe
 from edgekit.spec import InputSpec
@@ -121,6 +121,15 @@ def read(path: Path) -> Artifact:
         label_ids=_lines(path, members.get(LABEL_IDS, b"")),
         golden=golden,
     )
+
+
+def check_content(artifact: Artifact, content: bytes) -> None:
+    """Raises ChecksumError unless these are the bytes of the file that was read before."""
+    found = hashlib.sha256(content).hexdigest()
+    if found != artifact.sha256:
+        raise ChecksumError(
+            f"{artifact.path} changed while it was waiting: sha256 {found[:12]}, {artifact.sha256[:12]} was expected"
+        )
 
 
 def read_model(path: Path) -> bytes:

@@ -5,7 +5,6 @@ Knows no board and prints nothing: where it runs is said by its caller, in `devi
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import statistics
@@ -17,8 +16,8 @@ from pathlib import Path
 import msgspec
 
 from edgekit import energy, feeds, footprint, meters, runtime, sampling, validity
-from edgekit.artifact import Artifact, read_model
-from edgekit.errors import ChecksumError, FileFormatError, QualityError, UnknownNameError, UsageError
+from edgekit.artifact import Artifact, check_content, read_model
+from edgekit.errors import FileFormatError, QualityError, UnknownNameError, UsageError
 from edgekit.feeds import Feed
 from edgekit.measurement import Fingerprint, Measurement, Probe, Protocol, State, WarmUp, utc_now
 from edgekit.meters import Meter
@@ -218,7 +217,7 @@ def _start(artifact: Artifact, threads: int, seed: int, inputs: str) -> tuple[Ru
     content = read_model(artifact.path)
     runner = _runner(artifact, content, threads)
     load_ns = time.perf_counter_ns() - start_ns
-    _check_content(artifact, content)
+    check_content(artifact, content)
     feed = feeds.feed(artifact, runner, inputs, seed)
     _fill(runner, feed, 0)
     first_ns = _first_inference(artifact, runner)
@@ -236,14 +235,6 @@ def _runner(artifact: Artifact, content: bytes, threads: int) -> Runner:
         return Runner(content, threads)
     except FileFormatError as error:
         raise type(error)(f"{artifact.path}: {error}") from None
-
-
-def _check_content(artifact: Artifact, content: bytes) -> None:
-    found = hashlib.sha256(content).hexdigest()
-    if found != artifact.sha256:
-        raise ChecksumError(
-            f"{artifact.path} changed while it was waiting: sha256 {found[:12]}, {artifact.sha256[:12]} was expected"
-        )
 
 
 def _first_inference(artifact: Artifact, runner: Runner) -> int:

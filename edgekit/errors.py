@@ -97,3 +97,8 @@ class QualityError(EdgekitError):
     """An artifact that is worse than its limit."""
 
     exit_code = 10
+
+
+def last_line(text: str) -> str:
+    """What another program said last, for a message."""
+    return (text.strip().splitlines() or ["no message"])[-1]

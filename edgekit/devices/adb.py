@@ -33,6 +33,7 @@ from edgekit.errors import (
     ModelCrashError,
     OutputError,
     UsageError,
+    last_line,
 )
 from edgekit.measurement import Energy, Fingerprint, Measurement, Protocol, Session, State, utc_now
 from edgekit.meters import android
@@ -240,7 +241,7 @@ class Adb(Device):
         words = ["am", "start", "-W", "-S", "-n", ACTIVITY, "--es", "request", msgspec.json.encode(asked).decode()]
         started = self._checked(shlex.join(words))
         if "Error" in started.out:
-            raise MissingError(f"the demo app does not start: {_last_line(started.out)}; install its present version")
+            raise MissingError(f"the demo app does not start: {last_line(started.out)}; install its present version")
         result = f"{RESULTS}/{request}.json"
         end = time.monotonic() + _limit_s(session.protocol)
         while (found := self._shell(f"cat {result}")).exit_code != 0:
@@ -530,8 +531,4 @@ def _explain(serial: str, said: str) -> EdgekitError:
     for words, meaning in _COMPLAINTS:
         if words in said:
             return MissingError(f"phone {serial}: {meaning}")
-    return MissingError(f"phone {serial}: {_last_line(said)}")
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no message"])[-1]
+    return MissingError(f"phone {serial}: {last_line(said)}")

@@ -26,7 +26,7 @@ from edgekit import artifact as artifacts
 from edgekit import graph, isolate, runtime
 from edgekit.artifact import Artifact
 from edgekit.bench import Progress
-from edgekit.errors import FileFormatError, MissingError, ModelCrashError, UnknownNameError, UsageError
+from edgekit.errors import FileFormatError, MissingError, ModelCrashError, UnknownNameError, UsageError, last_line
 from edgekit.measurement import Fingerprint, Instructions, OperatorCount, Session, utc_now
 
 CORES = {"cortex-a72": "Cortex-A72", "cortex-a76": "Cortex-A76"}  # Raspberry Pi 4 without, 5 with dot products
@@ -139,9 +139,7 @@ class Emulated:
         if exit_code is None:
             raise ModelCrashError(f"{artifact.path}: no answer from the emulated core after {RUN_TIMEOUT_S:.0f} s")
         if len(counts) != models:
-            raise ModelCrashError(
-                f"{artifact.path}: the runtime failed on the emulated {self.name}: {_last_line(said)}"
-            )
+            raise ModelCrashError(f"{artifact.path}: the runtime failed on the emulated {self.name}: {last_line(said)}")
         return [(int(insns), int(simd), int(dot), int(i8mm)) for insns, simd, dot, i8mm in counts]
 
     def _set_up(self) -> None:
@@ -154,7 +152,7 @@ class Emulated:
             raise MissingError(f"the emulated Arm system is made with {', '.join(missing)}, which this machine lacks")
         exit_code, _, said = _call(["bash", str(_scripts() / "setup.sh"), str(self._root)], SETUP_TIMEOUT_S)
         if exit_code != 0:
-            raise MissingError(f"cannot set up the emulated Arm system in {self._root}: {_last_line(said)}")
+            raise MissingError(f"cannot set up the emulated Arm system in {self._root}: {last_line(said)}")
 
     def _runtime(self) -> tuple[str, str]:
         found = sorted((self._root / "root/opt/litert").glob("ai_edge_litert-*.dist-info"))
@@ -272,7 +270,3 @@ def _scripts() -> Path:
     """In a checkout under benchmarks/, in an installed package beside this file."""
     here = Path(__file__).with_name("emulated_pi")
     return here if here.is_dir() else Path(edgekit.__file__).parents[1] / "benchmarks/emulated_pi"
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no message"])[-1]

@@ -265,10 +265,8 @@ def _beating(link: _openssh.Link) -> Iterator[None]:
 
 
 def _content(artifact: Artifact) -> bytes:
-    """The file's bytes, if they are still those that were read before."""
     content = artifacts.read_model(artifact.path)
-    if hashlib.sha256(content).hexdigest() != artifact.sha256:
-        raise errors.ChecksumError(f"{artifact.path} has changed since it was read; run it again")
+    artifacts.check_content(artifact, content)
     return content
 
 

@@ -182,7 +182,7 @@ def test_a_file_that_changed_here_is_not_sent(near_board, tiny: Artifact, tmp_pa
     path.write_bytes(tiny.path.read_bytes())
     read = artifacts.read(path)
     path.write_bytes(tiny.path.read_bytes() + b"!")
-    with pytest.raises(ChecksumError, match="has changed"):
+    with pytest.raises(ChecksumError, match="changed while it was waiting"):
         Ssh(WHERE).run([read], SHORT)
 
 
