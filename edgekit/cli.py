@@ -19,6 +19,7 @@ from edgekit.errors import DataError, EdgekitError, FileFormatError, OutputError
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
+    from edgekit.devices import Device
     from edgekit.devices.emulated import Emulated
     from edgekit.evaluate import Subject
     from edgekit.export import Samples, Trained
@@ -386,7 +387,7 @@ def bench(
         bool, typer.Option("--require-full-delegation", help="Fail if a delegate left any operator.")
     ] = False,
     picture: Annotated[
-        Path | None, typer.Option(metavar="FILE.svg", help="Draw latency and temperature over the session's time.")
+        Path | None, typer.Option(metavar="FILE", help="Draw latency and temperature over time, .svg or .png.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -401,8 +402,7 @@ def bench(
     place = devices.find(device, benchmark_model)
     preset, counts, pinned = benching.find_protocol(protocol), _numbers("--threads", threads), _cores(cores)
     sessions = [measurement.Session(preset, count, meter, pinned, inputs) for count in counts]
-    if picture is not None and len(sessions) > 1:
-        raise UsageError("--picture draws one session; give one number of threads")
+    kind = None if picture is None else _picture_kind(picture, place, len(sessions))
     if device == "local":
         meters.open(meter)  # a wrong name is known before the models are read
     read = [artifacts.read(path) for path in files]
@@ -420,15 +420,27 @@ def bench(
             for record in found:
                 measurement.append(output, record)
             measured += found
-    if picture is not None:
+    if picture is not None and kind is not None:
         from edgekit.report import course
 
-        _write_text(picture, course.svg(measured))
+        _write_bytes(picture, course.draw(measured, kind))
     _show(measured, lambda: terminal.render(comparing.compare(measured), _width()), as_json)
     if require_full_delegation:
         benching.check_delegation(measured)
     if strict:
         validity.check(measured)
+
+
+def _picture_kind(picture: Path, place: Device | Emulated, sessions: int) -> str:
+    """What to draw; UsageError before half an hour is spent on what cannot be drawn."""
+    from edgekit.devices.emulated import Emulated
+    from edgekit.report import course
+
+    if isinstance(place, Emulated):
+        raise UsageError("--picture draws latency over time, and an emulated core has no time; leave it out")
+    if sessions > 1:
+        raise UsageError("--picture draws one session; give one number of threads")
+    return course.kind_of(picture)
 
 
 def _counted(place: Emulated, read: list[Artifact], asked: Session, output: Path) -> list[Instructions]:
@@ -808,7 +820,11 @@ def _summary(artifact: Artifact) -> dict[str, object]:
 
 
 def _write_text(path: Path, text: str) -> None:
+    _write_bytes(path, text.encode())
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
     from edgekit.artifact import atomic_write
 
     with atomic_write(path) as file:
-        file.write(text.encode())
+        file.write(content)

@@ -90,6 +90,8 @@ def test_a_session_can_be_drawn(bench, tiny, tmp_path):
         (["--cores", "0-99999999999"], "from a smaller to a greater"),
         (["--inputs", "ramdom"], "random, golden or images:FOLDER"),
         (["--threads", "1,2", "--picture", "x.svg"], "one session"),
+        (["--picture", "x.jpg"], "a jpg picture"),
+        (["--device", "emulated:cortex-a76", "--picture", "x.svg"], "has no time"),
     ],
 )
 def test_arguments_that_cannot_be_meant(bench, tiny, arguments, words):

@@ -1,4 +1,4 @@
-"""A session over time as an SVG: the latency of every slice, below it temperature and frequency where they are told.
+"""A session over time as a picture: the latency of every slice, below it temperature and frequency where they are told.
 
 Drawn by matplotlib, which is imported when a picture is asked for.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from edgekit import compare
-from edgekit.errors import DataError
+from edgekit.errors import DataError, UsageError
 from edgekit.measurement import Measurement, State
 from edgekit.report import plotting
 from edgekit.report.table import plain
@@ -38,14 +39,31 @@ def course(measurement: Measurement) -> Course:
         raise DataError(f"{measurement.artifact_name}: the record does not tell when its slices were measured")
     shown = [(state, sorted(values)) for state, values in zip(states, slices, strict=True) if values]
     return Course(
-        plain(f"{measurement.artifact_name}, {measurement.threads} threads"),
+        plain(
+            f"{measurement.artifact_name}, {measurement.threads} {'thread' if measurement.threads == 1 else 'threads'}"
+        ),
         tuple(state.at_s / 60 for state, _ in shown),
         *(tuple(values[int(share * (len(values) - 1))] / 1e6 for _, values in shown) for share in (0.1, 0.5, 0.9)),
     )
 
 
-def svg(measurements: Sequence[Measurement]) -> str:
-    """The picture of one session; MissingError without matplotlib, DataError for records without times."""
+def kind_of(picture: Path) -> str:
+    """ "svg" or "png", by the file's name; known before anything is measured, as is whether it can be drawn.
+
+    UsageError for another kind, MissingError without matplotlib.
+    """
+    kind = picture.suffix.lower().removeprefix(".")
+    if kind not in ("svg", "png"):
+        raise UsageError(f"--picture {picture}: asked for a {kind or 'nameless'} picture; name a file .svg or .png")
+    _matplotlib("matplotlib")
+    return kind
+
+
+def draw(measurements: Sequence[Measurement], kind: str) -> bytes:
+    """The picture of one session, "svg" or "png".
+
+    MissingError without matplotlib, DataError for records without times.
+    """
     courses = [course(measurement) for measurement in measurements]
     if not courses:
         raise DataError("no picture: nothing was timed")
@@ -60,8 +78,9 @@ def svg(measurements: Sequence[Measurement]) -> str:
         for axis, panel in zip(axes[1:], panels, strict=True):
             _draw_states(axis, panel, states)
         axes[-1].set_xlabel("minutes since the session began")
-        stream = io.StringIO()
-        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+        stream = io.BytesIO()
+        metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
+        figure.savefig(stream, format=kind, dpi=150, metadata=metadata)
     return stream.getvalue()
 
 
@@ -81,9 +100,11 @@ def _draw_latency(axis: Any, courses: Sequence[Course]) -> None:
     for number, drawn in enumerate(courses):
         colour = _COLOURS[number % len(_COLOURS)]
         axis.fill_between(drawn.minutes, drawn.low_ms, drawn.high_ms, color=colour, alpha=0.2, linewidth=0)
-        axis.plot(drawn.minutes, drawn.median_ms, color=colour, linewidth=1.4, label=drawn.name)
+        axis.plot(
+            drawn.minutes, drawn.median_ms, color=colour, linewidth=1.4, label=f"{drawn.name}: median, p10 to p90"
+        )
     axis.set_ylim(bottom=0)
-    axis.set_ylabel("latency, ms (median, p10 to p90)")
+    axis.set_ylabel("latency, ms")
     axis.grid(alpha=0.3)
     axis.legend(frameon=False, fontsize=8)
 

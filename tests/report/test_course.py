@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
-from edgekit.errors import DataError
+from edgekit.errors import DataError, UsageError
 from edgekit.measurement import Delegation, Fingerprint, Measurement, Protocol, State
 from edgekit.report import course
 
@@ -40,14 +42,23 @@ def test_every_slice_is_at_its_time() -> None:
 
 def test_the_picture_has_a_panel_for_each_reading_that_is_told() -> None:
     pytest.importorskip("matplotlib")
-    drawn = course.svg([SESSION])
+    drawn = course.draw([SESSION], "svg").decode()
     assert "temperature" in drawn and "frequency" not in drawn and "minutes since" in drawn
     assert "net&lt;&amp;&gt;, 4 threads" in drawn
-    assert drawn == course.svg([SESSION])
+    assert drawn == course.draw([SESSION], "svg").decode()
+
+
+def test_the_name_says_which_kind_of_picture() -> None:
+    pytest.importorskip("matplotlib")
+    assert course.kind_of(Path("heat.SVG")) == "svg" and course.kind_of(Path("heat.png")) == "png"
+    assert course.draw([SESSION], "png").startswith(b"\x89PNG") and course.draw([SESSION], "svg").startswith(b"<?xml")
+    for name in ("heat.jpg", "heat"):
+        with pytest.raises(UsageError, match="name a file"):
+            course.kind_of(Path(name))
 
 
 def test_a_record_without_times_is_refused() -> None:
     with pytest.raises(DataError, match="does not tell when"):
-        course.svg([msgspec.structs.replace(SESSION, states=())])
+        course.draw([msgspec.structs.replace(SESSION, states=())], "svg")
     with pytest.raises(DataError, match="nothing was timed"):
-        course.svg([])
+        course.draw([], "svg")
