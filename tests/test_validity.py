@@ -116,8 +116,8 @@ def test_a_tool_without_samples_is_judged_by_its_scatter(std_ns: int, word: str)
         (lambda n: {"busy_s": 1000 + 1.3 * n * SLICE_S}, "suspect", "other load: 0.30 of 4 cores"),
         (lambda n: {"busy_s": 1000 + 3.9 * n * SLICE_S}, "suspect", "other load: 2.90 of 4 cores"),  # one is left
         (lambda n: {"busy_s": 1000 + 4.4 * n * SLICE_S}, "invalid", "other load: 3.40 of 4 cores"),
-        (lambda n: {"thermal_status": int(n == 4)}, "suspect", "Android's thermal status was 1 (light)"),
-        (from_slice(6, thermal_status=2), "invalid", "Android's thermal status was 2 (moderate)"),
+        (lambda n: {"thermal_status": int(n == 4)}, "suspect", "the phone's thermal status was 1 (light)"),
+        (from_slice(6, thermal_status=2), "invalid", "the phone's thermal status was 2 (moderate)"),
         (lambda n: {"stolen_s": 5 + 0.03 * n * SLICE_S}, "suspect", "a hypervisor took 3.0% of a core"),
         (lambda n: {"thermal_status": 0, "foreground": True, "power_save": False}, "valid", ""),
         (lambda n: {"thermal_status": int(n == 4)}, "suspect", "throttled: the phone's thermal status was 1 (light)"),

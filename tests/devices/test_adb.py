@@ -167,7 +167,7 @@ def test_a_model_is_measured_by_the_tool(phone: Phone, runs_anything, tiny: Arti
     assert (record.fingerprint.pinned, record.meter) == ((0, 1), SHORT.meter)
     assert [state.thermal_status for state in record.states] == [1, 1]
     assert record.verdict is not None and record.verdict.word == "suspect"
-    assert "throttled: Android's thermal status was 1 (light)" in record.verdict.reasons
+    assert "throttled: the phone's thermal status was 1 (light)" in record.verdict.reasons
     shown = compare.compare([record])
     assert shown.rows[0].latency_median_ms is None  # a mean is no median
     assert "keeps no samples; its mean of 50 runs is 55.04 ms" in " ".join(shown.notes)
