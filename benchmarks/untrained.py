@@ -62,6 +62,7 @@ class Untrained(msgspec.Struct, frozen=True):
     input_size: int
     sha256: str
     size_bytes: int
+    weights: str = exports.RANDOM
 
 
 def main() -> int:

@@ -1,7 +1,8 @@
 """Where a model stands beside a family: how much more accurate at equal cost, how much dearer at equal accuracy.
 
-The family's best points make a curve, straight between neighbours over the logarithm of the cost, as the widths and
-resolutions of a MobileNet make every point between two others; it is never drawn on beyond its ends.
+The family's best points make a curve, straight between neighbours over the logarithm of the cost: a MobileNet's width and
+resolution can be chosen freely, so that what lies between two points can be had. For the same reason a point below the
+straight line between two others is no part of the curve. It is never drawn on beyond its ends.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from edgekit.compare.paired import Accuracy, Difference, Mixture, against
 from edgekit.compare.pareto import front
 from edgekit.errors import DataError
 
+_STRAIGHT = 1e-9  # as far as three points may be off a straight line for rounding alone
 _STEPS = 48  # places looked at between two points of the curve, where an interval of cost is sought
 
 BETTER, WORSE, SAME, APART = "better", "worse", "no significant difference", "nothing to compare"
@@ -55,11 +57,25 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 def curve(points: Sequence[Point]) -> list[Point]:
-    """The points that no other one beats, cheapest first; DataError for a cost that is not above 0."""
+    """The points that no other one beats and no two others outdo, cheapest first.
+
+    DataError for a cost that is not above 0.
+    """
     for point in points:
         if not (point.cost > 0 and math.isfinite(point.cost)):
             raise DataError(f"{point.name} costs {point.cost}; a curve over logarithms takes costs above 0")
-    return front(points, lambda point: point.cost, lambda point: point.accuracy.value)
+    line: list[Point] = []
+    for point in front(points, lambda point: point.cost, lambda point: point.accuracy.value):
+        while len(line) > 1 and _slope(line[-2], line[-1]) < (1 - _STRAIGHT) * _slope(line[-1], point):
+            line.pop()
+        line.append(point)
+    return line
+
+
+def _slope(before: Point, after: Point) -> float:
+    """How much accuracy the logarithm of the cost buys between two points."""
+    rise = after.accuracy.value - before.accuracy.value
+    return rise / math.log(after.cost / before.cost)
 
 
 def standing(model: Point, line: Sequence[Point]) -> Standing:
@@ -94,7 +110,7 @@ def _difference(model: Point, line: Sequence[Point], at: float) -> Difference:
     weight = at - number
     if before is after:
         return against(model.accuracy, Mixture(before.accuracy, before.accuracy, 0.0))
-    slope = (after.accuracy.value - before.accuracy.value) / math.log(after.cost / before.cost)
+    slope = _slope(before, after)
     errors = (model.log_error, (1 - weight) * before.log_error, weight * after.log_error)
     inside = 0.0 if weight == 1.0 and number == len(line) - 2 else sum(error * error for error in errors)
     return against(model.accuracy, Mixture(before.accuracy, after.accuracy, weight), slope * slope * inside)

@@ -57,6 +57,6 @@ DOWNLOAD = Cost(
 MEMORY = Cost("memory_mb", "Peak memory", "MB", "measured", lambda row: _millions(row.peak_rss_bytes))
 ENERGY = Cost("energy_mj", "Energy, measured", "mJ", "measured", _energy_mj)
 MODELLED = Cost("modelled_mj", "Energy, modelled", "mJ", "modelled", _modelled_mj)
-INSTRUCTIONS = Cost("instructions_m", "Instructions, emulated core", "million", "counted", _instructions)
+INSTRUCTIONS = Cost("instructions_m", "Instructions", "million", "counted", _instructions)
 
 COSTS = (LATENCY, SIZE, DOWNLOAD, MEMORY, ENERGY, MODELLED, INSTRUCTIONS)

@@ -35,17 +35,32 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 class Beside(msgspec.Struct, frozen=True):
-    """Where a row stands beside a family's curve, on which terms."""
+    """Where a row stands beside a family's curve of so many points, on which terms.
+
+    `published` is of how many points of the family the accuracy is published. A curve of fewer lies too low, if
+    anywhere, so beside it only a model that is worse has been shown to be.
+    """
 
     row: Row
     family: str
     terms: Terms
     standing: Standing
+    points: int
+    published: int
+
+    @property
+    def partial(self) -> bool:
+        """Whether the curve may lie too low for its want of points."""
+        return self.points < self.published
 
 
 def family(row: Row) -> str:
     """The network's family, such as mobilenet_v1; "other" for a file that does not say what it is."""
-    found = _FAMILY.match(row.model or "")
+    return _family(row.model or "")
+
+
+def _family(model: str) -> str:
+    found = _FAMILY.match(model)
     return found[0] if found else "other"
 
 
@@ -83,8 +98,13 @@ def on_terms(rows: Iterable[Row], terms: Terms) -> list[Row]:
 
 def curve(rows: Iterable[Row], of: str, terms: Terms, known: Known) -> list[Point]:
     """The curve of one family on these terms."""
+    return baselines.curve(members(rows, of, terms, known))
+
+
+def members(rows: Iterable[Row], of: str, terms: Terms, known: Known) -> list[Point]:
+    """The points of one family on these terms, on its curve or below."""
     points = [point(row, terms, known) for row in on_terms(rows, terms) if family(row) == of]
-    return baselines.curve([found for found in points if found is not None])
+    return [found for found in points if found is not None]
 
 
 def every_terms(rows: Sequence[Row], costs: Iterable[Cost]) -> list[Terms]:
@@ -111,11 +131,15 @@ def besides(
     for terms in every_terms(rows, costs):
         here = on_terms(rows, terms)
         for of in families:
-            line = curve(here, of, terms, known)
+            on_curve = members(here, of, terms, known)
+            line = baselines.curve(on_curve)
             if len(line) < 2:
                 continue
+            published = sum(_family(model) == of for model, _ in known)
             strangers = [(row, point(row, terms, known)) for row in here if family(row) not in families]
             found += [
-                Beside(row, of, terms, baselines.standing(its, line)) for row, its in strangers if its is not None
+                Beside(row, of, terms, baselines.standing(its, line), len(on_curve), published)
+                for row, its in strangers
+                if its is not None
             ]
     return found

@@ -137,4 +137,4 @@ def _error(cost: Cost, old: Row, new: Row) -> _Error:
 def _change(row: Row, what: str, old: float, new: float, error: _Error, at_place: bool = False) -> Change:
     """What belongs to the file alone has no place, and is told once."""
     place = (row.device, row.threads) if at_place else (None, None)
-    return Change(row.artifact_name, *place, what, old, new, *error)
+    return Change(row.artifact_name, place[0], place[1], what, old, new, *error)

@@ -137,7 +137,7 @@ def two_forms(arch: str = "x86_64", features: tuple[str, ...] = (), **fields: ob
     machine = Fingerprint(None, "cpu", 2, arch, "os", "3.11", "r", "1", features=features)
     common = {"fingerprint": machine, "latency_error": 0.01, "input_size": 224}
     floating = row("f", "m", RIGHT, recipe="float32", size_bytes=4_000_000, latency_median_ms=10.0, **common)
-    int8 = row("q", "m", SLIGHTLY_LESS, latency_median_ms=12.0, **(common | fields))
+    int8 = row("q", "m", SLIGHTLY_LESS, **({"latency_median_ms": 12.0} | common | fields))
     (found,) = forms.forms(Comparison((floating, int8)))
     return found
 
