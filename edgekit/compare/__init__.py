@@ -118,6 +118,7 @@ class Row(msgspec.Struct, frozen=True):
     peak_rss_bytes: int | None = None
     delegated: float | None = None
     macs_delegated: float | None = None
+    macs: int | None = None
     verdict: str | None = None
     verdict_reasons: tuple[str, ...] = ()
     session: str | None = None
@@ -416,6 +417,7 @@ def _timed(measurement: Measurement) -> Row:
         macs_delegated=delegation.macs_taken / delegation.macs
         if delegation.macs and delegation.macs_taken is not None
         else None,
+        macs=delegation.macs,
         verdict=measurement.verdict.word if measurement.verdict else None,
         verdict_reasons=measurement.verdict.reasons if measurement.verdict else (),
         session=measurement.session,

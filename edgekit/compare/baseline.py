@@ -1,8 +1,8 @@
 """Where a model stands beside a family: how much more accurate at equal cost, how much dearer at equal accuracy.
 
-The family's best points make a curve, straight between neighbours over the logarithm of the cost: a MobileNet's width and
-resolution can be chosen freely, so that what lies between two points can be had. For the same reason a point below the
-straight line between two others is no part of the curve. It is never drawn on beyond its ends.
+The family's best points make a curve, straight between neighbours over the logarithm of the cost: a MobileNet's width
+and resolution can be chosen freely, so that what lies between two points can be had. For the same reason a point below
+the straight line between two others is no part of the curve. It is never drawn on beyond its ends.
 """
 
 from __future__ import annotations

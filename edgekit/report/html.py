@@ -27,8 +27,14 @@ _GLYPHS = dict(zip(plot.RECIPES, "■✚◆●▲▼▶◀|", strict=True))
 Link = Callable[[Source], str]
 
 
-def render(comparison: Comparison, title: str = TITLE, known: Known | None = None, link: Link | None = None) -> str:
-    """The page. `known` has published accuracies; `link` gives the address of a record's line.
+def render(
+    comparison: Comparison,
+    title: str = TITLE,
+    known: Known | None = None,
+    link: Link | None = None,
+    more: Sequence[str] = (),
+) -> str:
+    """The page. `known` has published accuracies; `link` gives the address of a record's line; `more` are sections.
 
     Without vl-convert it has no chart and says how to get one.
     """
@@ -44,6 +50,7 @@ def render(comparison: Comparison, title: str = TITLE, known: Known | None = Non
             _table(layout, comparison.rows, records),
             _forms(forms(comparison)),
             _standings(found),
+            *more,
             _left_out(comparison.rows),
             _machines(comparison.rows),
             records.section(link),
@@ -75,8 +82,10 @@ def answer(rows: Sequence[Row], found: Sequence[Beside], known: Known) -> str:
     if not items:
         return ""
     caution = "".join(f"<p>{escape(words)}</p>" for words in cautions(rows, known))
-    return f"""<section aria-labelledby="answer"><h2 id="answer">Is it ever better than the MobileNet of the same cost?</h2>
-<div class="lead"><ul>{items}</ul>{caution}</div><details><summary>With figures</summary>{_answers(told)}</details></section>"""
+    return f"""<section aria-labelledby="answer">
+<h2 id="answer">Is SqueezeNet or SqueezeNext ever better than the MobileNet of the same cost?</h2>
+<div class="lead"><ul>{items}</ul>{caution}</div>
+<details><summary>With figures</summary>{_answers(told)}</details></section>"""
 
 
 def _answers(told: Sequence[Answer]) -> str:
@@ -88,11 +97,11 @@ def _answers(told: Sequence[Answer]) -> str:
         line = lines.setdefault((terms.cost.title, place_of(terms)), {})
         line[answer.family, terms.basis] = _standing_cell(answer.beside)
     headings = ("At equal", *(f"{answering.NAMES[of]}, {basis} accuracy" for of, basis in columns))
-    grid = [
+    cells = [
         [escape(plain(", ".join(filter(None, line)))), *(cells.get(column, NOTHING) for column in columns)]
         for line, cells in lines.items()
     ]
-    return _grid(headings, grid)
+    return grid(headings, cells)
 
 
 def place_of(terms: Terms) -> str:
@@ -289,7 +298,7 @@ def _words(cell: Cell, anchor: str = "") -> str:
     return f"<span>{text}{mark}{detail}</span>"
 
 
-def _grid(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def grid(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A plain table of HTML cells; the first of each row heads it."""
     head = "".join(f'<th role="columnheader" scope="col">{escape(words)}</th>' for words in headings)
     body = "".join(
@@ -312,10 +321,10 @@ def _forms(found: Sequence[Form]) -> str:
     if not found:
         return ""
     headings = ("Model", "Form", "Device", "Size", "Time or instructions", "Top-1, points", "Why")
-    grid = _grid(headings, [_form(form) for form in found])
+    made = grid(headings, [_form(form) for form in found])
     return f"""<section aria-labelledby="forms"><h2 id="forms">Float against the quantized forms</h2>
 <p class="soft">Of the float form of the same network at the same place; below 100 % is a gain. Intervals are 95 %.</p>
-{grid}</section>"""
+{made}</section>"""
 
 
 def _form(form: Form) -> list[str]:
@@ -340,11 +349,11 @@ def _standings(found: Sequence[Beside]) -> str:
     if not found:
         return ""
     headings = ("Model", "Beside", "At equal", "Accuracy", "Standing")
-    grid = _grid(headings, [_standing(beside) for beside in found])
+    made = grid(headings, [_standing(beside) for beside in found])
     return f"""<section aria-labelledby="beside"><h2 id="beside">Beside the MobileNets at equal terms</h2>
 <p class="soft">Each family's best points make a curve, straight between neighbours over the logarithm of the cost, for
 one recipe, place and kind of accuracy. Where the images are the same, differences are taken image by image.</p>
-<details><summary>{len(found)} standings</summary>{grid}</details></section>"""
+<details><summary>{len(found)} standings</summary>{made}</details></section>"""
 
 
 def _standing(beside: Beside) -> list[str]:
@@ -383,12 +392,12 @@ def _machines(rows: Sequence[Row]) -> str:
     told = differences(runs)
     if len(runs) < 2 or not told:
         return ""
-    grid = _grid(
+    made = grid(
         ("Field", *(f"{place(row)}, {row.sources[0].started_utc[:10]}" for row in runs)),
         [[escape(name), *(escape(plain(value)) for value in values)] for name, values in told],
     )
     return (
-        f'<section aria-labelledby="machines"><h2 id="machines">What differed between the machines</h2>{grid}</section>'
+        f'<section aria-labelledby="machines"><h2 id="machines">What differed between the machines</h2>{made}</section>'
     )
 
 

@@ -205,6 +205,12 @@ def _text(value: Value, why_empty: str) -> Cell:
     return _empty(why_empty) if value is None else Cell(plain(str(value)))
 
 
+def _recipe(row: Row) -> Cell:
+    """The recipe; an untrained file is marked, whose accuracy would mean nothing."""
+    found = _text(row.recipe, "the file carries no card")
+    return msgspec.structs.replace(found, detail="random weights") if row.weights == "random" else found
+
+
 def _kl(row: Row) -> Cell:
     return _empty(_NO_REFERENCE) if row.kl_nats is None else Cell(f"{row.kl_nats:.4f}")
 
@@ -278,9 +284,7 @@ COLUMNS = (
         {"model": "model", "artifact": "artifact_name", "artifact_sha256": "artifact_sha256"},
         numeric=False,
     ),
-    Column(
-        "Recipe", "", lambda row: _text(row.recipe, "the file carries no card"), {"recipe": "recipe"}, numeric=False
-    ),
+    Column("Recipe", "", _recipe, {"recipe": "recipe", "weights": "weights"}, numeric=False),
     Column("Size", "MB", lambda row: _number(row.size_bytes / 1e6, ""), {"size_bytes": "size_bytes"}),
     Column(
         "Download",
