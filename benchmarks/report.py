@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 
 import msgspec
+import seed
 
 from edgekit import compare, measurement, models
 from edgekit.artifact import atomic_write
@@ -27,11 +28,6 @@ from edgekit.errors import EdgekitError, FileFormatError
 from edgekit.measurement import Instructions, Measurement, Quality, Record, Stored
 from edgekit.report import html, markdown, plot, vega
 from edgekit.report.table import EXPLANATION, lay_out
-
-if __package__:
-    from benchmarks import seed
-else:
-    import seed
 
 HERE = Path(__file__).parent
 README, MANIFEST = HERE.parent / "README.md", HERE.parent / "export" / "manifest.json"
@@ -191,7 +187,11 @@ def _short(found: Found) -> str:
     lines += [f"- {markdown.escape(sentence)}" for sentence in said]
     lines += ["", *(markdown.escape(words) for words in html.cautions(found.comparison.rows, found.known)), ""]
     lines += ["With figures, the most favourable model of the family on each line:", ""]
-    return "\n".join(lines) + "\n" + markdown.grid(("at equal", "family", "accuracy", "model", "standing"), _answers(found))
+    return (
+        "\n".join(lines)
+        + "\n"
+        + markdown.grid(("at equal", "family", "accuracy", "model", "standing"), _answers(found))
+    )
 
 
 def _answers(found: Found) -> Iterator[list[str]]:
@@ -224,8 +224,9 @@ def _standings(found: Found) -> str:
         for beside in shown
     ]
     words = (
-        "The family's best points make a curve, straight between neighbours over the logarithm of the cost; differences "
-        "are taken image by image where the images are the same. The page has the same beside MobileNet v2 and v3."
+        "The family's best points make a curve, straight between neighbours over the logarithm of the cost; "
+        "differences are taken image by image where the images are the same. The page has the same beside MobileNet "
+        "v2 and v3."
     )
     headings = ("model", "at equal", "accuracy", "points", "standing")
     return f"\n## Beside MobileNet v1 at equal terms\n\n{words}\n\n" + markdown.grid(headings, rows)
@@ -257,7 +258,7 @@ def _seed(table: seed.Table) -> str:
 
 def _seed_section(table: seed.Table) -> str:
     rows = [[_seed_cell(cell) for cell in row] for row in table.rows]
-    head = f"<section><h2>{escape(table.title)}</h2><p class=\"soft\">Published: {escape(table.source)}.</p>"
+    head = f'<section><h2>{escape(table.title)}</h2><p class="soft">Published: {escape(table.source)}.</p>'
     return f"{head}{html.grid(table.headings, rows)}</section>"
 
 

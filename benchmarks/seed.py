@@ -87,12 +87,10 @@ def _count(value: int) -> Cell:
     return Cell(f"{value:,}")
 
 
-def _sized(
-    table: dict[str, Any], judged: dict[str, Row], link: Link, size: str, ours: Callable[..., Cell]
-) -> Table:
+def _sized(table: dict[str, Any], judged: dict[str, Row], link: Link, size: str, ours: Callable[..., Cell]) -> Table:
     """Size and accuracy, published and ours."""
-    headings = ("network", "MB (published)", size, "top-1, % (published)", "top-5, % (published)")
-    headings = (*headings, "top-1, % (measured)", "top-5, % (measured)")
+    accuracies = [f"top-{k}, % ({how})" for how in ("published", "measured") for k in (1, 5)]
+    headings = ("network", "MB (published)", size, *accuracies)
     rows = tuple(
         (
             Cell(line["name"]),
@@ -136,8 +134,8 @@ def _judged_at(row: Row, link: Link) -> str:
 
 def _costs(table: dict[str, Any], judged: dict[str, Row], link: Link) -> Table:
     """Accuracy, multiplications and parameters, published and ours."""
-    headings = ("network", "top-1, % (published)", "top-1, % (measured)", "M MACs (published)", "M MACs (computed)")
-    headings = (*headings, "M parameters (published)", "M parameters (computed)")
+    counts = [f"M {what} ({how})" for what in ("MACs", "parameters") for how in ("published", "computed")]
+    headings = ("network", "top-1, % (published)", "top-1, % (measured)", *counts)
     rows = tuple(
         (
             Cell(line["name"]),

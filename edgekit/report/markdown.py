@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterable, Sequence
 
@@ -20,7 +19,7 @@ def table(layout: Layout, links: Sequence[str] = ()) -> str:
     lines = [f"**{escape(layout.caption)}**", ""]
     lines.append(_line([escape(column.heading) for column in layout.columns]))
     lines.append(_line(["---:" if column.numeric else ":---" for column in layout.columns]))
-    for row, link in itertools.zip_longest(layout.rows, links, fillvalue=""):
+    for row, link in zip(layout.rows, links or [""] * len(layout.rows), strict=True):
         first, *others = [_cell(cell) for cell in row]
         lines.append(_line([f"[{first}]({link})" if link else first, *others]))
     for number, why in enumerate(layout.footnotes, 1):

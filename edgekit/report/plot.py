@@ -5,6 +5,7 @@ Points are rows, lines the families' curves and what nothing beats; hollow is wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ COLOURS = ("#0072b2", "#56b4e9", "#009e73", "#d55e00", "#a8508a", "#6b7280")  # 
 RECIPES = ("float32", "float16", "int8_weights", "int8", "int8_full", "int8_fast", "int8_float_io", "int16x8", "other")
 SHAPES = ("square", "cross", "diamond", "circle", "triangle-up", "triangle-down", "triangle-right", "triangle-left")
 _INK, _SOFT, _LINE, _PAPER = "#1b1f24", "#59636e", "#d9dee4", "#ffffff"
+_TALL = 0.62
 Value = dict[str, Any]
 
 
@@ -39,7 +41,7 @@ def family_of(row: Row) -> str:
 def for_page(logarithmic: bool) -> Spec:
     """A chart without data: the page fills `points`, `curves`, `front` and `limit`, and colours it by its style."""
     colours = [f"var(--family-{number})" for number in range(1, len(FAMILIES) + 1)]
-    chart = _chart(logarithmic, colours, "var(--paper)", "var(--ink)")
+    chart = _chart(logarithmic, colours, "var(--ink)")
     chart["layer"].append(_limit())
     names: Spec = {"points": [], "curves": [], "front": [], "limit": []}
     size: Spec = {"width": "container", "height": 380, "autosize": {"type": "fit", "contains": "padding"}}
@@ -53,17 +55,18 @@ def for_paper(rows: Sequence[Row], terms: Sequence[Terms], known: Known, width: 
         raise DataError("no picture: no row has both this cost and an accuracy")
     curves = [value for term in terms for value in _curves(rows, term, known)]
     best = front(points, lambda value: value["cost"], lambda value: value["top1"])
-    chart = _chart(True, COLOURS, _PAPER, _INK)
-    chart["layer"][2:2] = [_names(best)]
+    chart = _chart(True, COLOURS, _INK, _legends(points))
+    for layer in chart["layer"]:
+        layer["encoding"]["x"] = {**layer["encoding"]["x"], "scale": {"type": "log", "nice": False, "padding": _EDGE}}
+    chart["layer"][2:2] = _names(points, best, width)
     data: Spec = {"points": points, "curves": curves, "front": best}
-    _legends(chart, points)
     cost, basis = terms[0].cost, terms[0].basis
     place = f" on {terms[0].device}" if cost.at_place and terms[0].device else ""
     encoding = chart["layer"][-1]["encoding"]
     encoding["x"]["axis"]["title"] = plain(f"{cost.heading}{place} (less is better)")
     encoding["y"]["axis"]["title"] = f"top-1, %, {basis} (more is better)"
     config = {**_config(_INK, _SOFT, _LINE), "background": _PAPER, "font": FONT, "padding": 8}
-    return {**chart, "width": width, "height": round(width * 0.62), "datasets": data, "config": config}
+    return {**chart, "width": width, "height": round(width * _TALL), "datasets": data, "config": config}
 
 
 def _values(rows: Sequence[Row], terms: Terms, known: Known) -> list[Value]:
@@ -87,7 +90,12 @@ def _curves(rows: Sequence[Row], terms: Terms, known: Known) -> list[Value]:
     return found
 
 
-def _chart(logarithmic: bool, colours: Sequence[str], paper: str, ink: str) -> Spec:
+def _chart(
+    logarithmic: bool,
+    colours: Sequence[str],
+    ink: str,
+    legends: tuple[Spec | None, Spec | None] = (None, None),
+) -> Spec:
     """The layers, from what lies below to what lies above; the last one has the axes."""
     kind: Spec = {"type": "log", "nice": False, "padding": 24} if logarithmic else {"zero": True, "nice": True}
     x: Spec = {"field": "cost", "type": "quantitative", "scale": kind, "axis": {"title": None, "format": "~g"}}
@@ -97,9 +105,10 @@ def _chart(logarithmic: bool, colours: Sequence[str], paper: str, ink: str) -> S
         "scale": {"zero": False, "padding": 12},
         "axis": {"title": None},
     }
-    colour = {"field": "family", "scale": {"domain": list(FAMILIES), "range": list(colours)}, "legend": None}
-    shape = {"field": "recipe", "scale": {"domain": list(RECIPES), "range": [*SHAPES, "stroke"]}, "legend": None}
-    fill = {"condition": {"test": "datum.hollow", "value": paper}, **colour}
+    colour = {"field": "family", "scale": {"domain": list(FAMILIES), "range": list(colours)}, "legend": legends[0]}
+    shape = {"field": "recipe", "scale": {"domain": list(RECIPES), "range": [*SHAPES, "stroke"]}, "legend": legends[1]}
+    filled = {"condition": {"test": "datum.hollow", "value": 0}, "value": 1}
+    look = {"color": colour, "fill": {**colour, "legend": None}, "fillOpacity": filled, "shape": shape}
     near = {"x": x, "y": y}
     curves = {"mark": {"type": "line", "opacity": 0.55, "strokeWidth": 2}, "data": {"name": "curves"}}
     steps = {"type": "line", "interpolate": "step-after", "stroke": ink, "opacity": 0.45, "strokeDash": [3, 3]}
@@ -114,7 +123,7 @@ def _chart(logarithmic: bool, colours: Sequence[str], paper: str, ink: str) -> S
             {
                 "mark": points,
                 "data": {"name": "points"},
-                "encoding": {**near, "stroke": colour, "fill": fill, "shape": shape, "tooltip": {"field": "tip"}},
+                "encoding": {**near, **look, "tooltip": {"field": "tip"}},
             },
         ],
     }
@@ -127,27 +136,67 @@ def _limit() -> Spec:
     return {"mark": rule, "data": {"name": "limit"}, "encoding": {"x": x}}
 
 
-def _names(best: Sequence[Value]) -> Spec:
-    """What nothing beats is called by name, in a place where no line runs: up and to the left."""
-    mark = {"type": "text", "align": "right", "dx": -8, "dy": -9, "fontSize": 10}
+def _names(points: Sequence[Value], best: Sequence[Value], width: int) -> list[Spec]:
+    """Names beside points, as far as there is room: to the left of what nothing beats, for there no line runs.
+
+    Who stands beside the MobileNets is named first, for that is what a reader looks for.
+    """
+    order = sorted(points, key=lambda value: (value["family"] in BASELINES, -value["top1"]))
+    taken = [_box(value, points, width) for value in points]
+    named: dict[str, list[Value]] = {side: [] for side in _SIDES}
+    for value in order:
+        for side in _SIDES if value in best else ("right", "below", "above", "left"):
+            box = _box(value, points, width, side)
+            if box[0] >= 0 and box[2] <= width and not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                named[side].append(value)
+                break
+    return [_texts(side, values) for side, values in named.items() if values]
+
+
+_SIDES = {"left": ("right", -8, -9), "right": ("left", 9, 1), "below": ("center", 0, 15), "above": ("center", 0, -13)}
+"""Where a name stands: how the text is aligned to the point, and how far it is moved to the right and down."""
+_LETTER, _EDGE = 5.6, 80  # the width of a letter, and of what is free on both sides of the outermost points
+
+
+_Box = tuple[float, float, float, float]
+
+
+def _box(value: Value, points: Sequence[Value], width: int, side: str = "") -> _Box:
+    """About where a name would stand, in units of the drawing from its lower left; the point itself for no side."""
+    costs = [math.log(other["cost"]) for other in points]
+    shares = [share for other in points for share in (other["low"], other["high"])]
+    across = (math.log(value["cost"]) - min(costs)) / (max(costs) - min(costs) or 1)
+    up = (value["top1"] - min(shares)) / (max(shares) - min(shares) or 1)
+    x, y = _EDGE + across * (width - 2 * _EDGE), up * _TALL * width
+    if not side:
+        return x - 5, y - 5, x + 5, y + 5
+    align, right, down = _SIDES[side]
+    letters = _LETTER * len(value["name"])
+    left = x + right - {"left": 0.0, "center": letters / 2, "right": letters}[align]
+    return left, y - down - 6, left + letters, y - down + 6
+
+
+def _overlap(one: _Box, other: _Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _texts(side: str, values: Sequence[Value]) -> Spec:
+    align, right, down = _SIDES[side]
     near = {"x": {"field": "cost", "type": "quantitative"}, "y": {"field": "top1", "type": "quantitative"}}
-    return {"mark": mark, "data": {"values": list(best)}, "encoding": {**near, "text": {"field": "name"}}}
+    mark = {"type": "text", "align": align, "baseline": "middle", "fontSize": 10, "dx": right, "dy": down}
+    return {"mark": mark, "data": {"values": list(values)}, "encoding": {**near, "text": {"field": "name"}}}
 
 
-def _legends(chart: Spec, points: Sequence[Value]) -> None:
-    """Legends of what is there, of which a page has none: its filters show the same."""
-    there = {
-        field: [name for name in names if any(value[field] == name for value in points)] for field, names in _NAMES
-    }
-    encoding = chart["layer"][-1]["encoding"]
-    for channel, field in (("stroke", "family"), ("shape", "recipe")):
-        legend: Spec = {"title": field, "values": there[field], "symbolStrokeWidth": 2}
-        legend |= {"symbolStrokeColor": _SOFT} if channel == "shape" else {"symbolType": "circle"}
-        encoding[channel] = {**encoding[channel], "legend": legend}
-    encoding["fill"] = {**encoding["fill"], "legend": None}
-
-
-_NAMES = (("family", FAMILIES), ("recipe", RECIPES))
+def _legends(points: Sequence[Value]) -> tuple[Spec, Spec | None]:
+    """Legends of what there is more than one of; a page has none, for its filters show the same."""
+    families = [name for name in FAMILIES if any(value["family"] == name for value in points)]
+    recipes = [name for name in RECIPES if any(value["recipe"] == name for value in points)]
+    plain: Spec = {"symbolStrokeWidth": 2, "symbolSize": 80}
+    return (
+        {**plain, "title": "family", "values": families, "symbolType": "circle"},
+        {**plain, "title": "recipe", "values": recipes, "symbolStrokeColor": _SOFT} if len(recipes) > 1 else None,
+    )
 
 
 def _config(ink: str, soft: str, line: str) -> Spec:
