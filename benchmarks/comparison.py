@@ -54,7 +54,9 @@ code = cli.run(sys.argv[1:])
 seconds = time.perf_counter() - start
 loaded = [name for name in {frameworks} if name in sys.modules]
 used = resource.getrusage(resource.RUSAGE_SELF)
-print(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, code, ",".join(loaded), file=sys.stderr)
+with open("/proc/self/status") as status:  # ru_maxrss would be that of the process which started this one
+    peak_kib = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+print(seconds, used.ru_utime + used.ru_stime, peak_kib * 1024 / 1e6, code, ",".join(loaded), file=sys.stderr)
 """
 
 

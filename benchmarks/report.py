@@ -130,6 +130,7 @@ def render(results: Path, found: Found | None = None) -> str:
     counted = [stored.record for stored in found.records if isinstance(stored.record, Instructions)]
     sections += [_accuracy(found), _instructions(counted, found), _standings(found), _forms(found)]
     sections += [*(_seed(table) for table in _seeds(found)), _speed(results)]
+    sections.append(_comparison(results))
     kept = [section for section in sections if section]
     lines = [FIRST_LINE, "", "# Benchmarks", "", *_introduction(bool(found.records))]
     return "\n".join(lines) + "\n" + "".join(kept)
@@ -358,6 +359,20 @@ def _speed(results: Path) -> str:
     where = "Taken by `benchmarks/speed.py`: whole commands, medians, each interleaved with its yardstick."
     rows = [[markdown.escape(cell) for cell in row] for row in rows]
     return "\n".join(["", "## edgekit's own speed", "", where, "", markdown.grid(_TIMES, rows)])
+
+
+def _comparison(results: Path) -> str:
+    path = results / "comparison.json"
+    if not path.exists():
+        return ""
+    rows = [
+        [row["what"], f"{row['value']:.3g} {row['unit']}".strip(), "" if row["limit"] is None else f"{row['limit']:g}"]
+        for row in msgspec.json.decode(path.read_bytes())
+    ]
+    rows = [[markdown.escape(cell) for cell in row] for row in rows]
+    where = "Taken by `benchmarks/comparison.py`."
+    grid = markdown.grid(("what", "found", "limit"), rows)
+    return "\n".join(["", "## The comparison's own speed", "", where, "", grid])
 
 
 def _seconds(value: float) -> str:

@@ -19,14 +19,16 @@ from edgekit.errors import DataError, EdgekitError, FileFormatError, OutputError
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
-    from edgekit.compare import Comparison, Listed
+    from edgekit.compare import Comparison, Listed, Row
     from edgekit.devices.emulated import Emulated
     from edgekit.evaluate import Subject
     from edgekit.export import Samples, Trained
     from edgekit.fidelity import Audit, Histogram
+    from edgekit.fidelity import Layer as AuditedLayer
     from edgekit.foreign import Preprocessing
-    from edgekit.measurement import Instructions, Measurement, Session
+    from edgekit.measurement import Instructions, Measurement, Quality, Session
     from edgekit.recipe import Recipe
+    from edgekit.report.details import Detail
     from edgekit.spec import InputSpec, ModelSpec
 
 EXIT_CODES = (
@@ -550,6 +552,12 @@ def compare(
     ] = "latency",
     device: OnDevice = None,
     manifest: Manifest = None,
+    artifacts: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="For --html: the .tflite files, to show them layer by layer.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="For --artifacts: the judged images, to show what was confused.")
+    ] = None,
     lenient: Lenient = False,
     fail_on_regression: Annotated[
         str | None,
@@ -566,10 +574,13 @@ def compare(
     if fail_on_regression is not None:
         _regress(results, fail_on_regression, manifest, lenient, as_json)
         return
+    if (images is not None and artifacts is None) or (artifacts is not None and html is None):
+        raise UsageError("--images belongs to --artifacts DIR, and that to --html FILE; give these as well")
     comparison = _compared(results, device, manifest, lenient)
+    more = [_model_by_model(comparison, results, artifacts, images)] if artifacts else []
     writers: list[tuple[Path | None, Callable[[Any], str]]] = [
         (markdown, markdown_report.render),
-        (html, lambda found: html_report.render(found, known=_published())),
+        (html, lambda found: html_report.render(found, known=_published(), more=more)),
         (csv, csv_report.render),
     ]
     for path, render in writers:
@@ -634,6 +645,73 @@ def _compared(results: Sequence[Path], device: str | None, manifest: Path | None
     if device is None:
         return found
     return comparing.of_device(found, choosing.find_device({row.device for row in found.rows if row.device}, device))
+
+
+def _model_by_model(comparison: Comparison, results: Sequence[Path], folder: Path, images: Path | None) -> str:
+    """The part of the page that shows every file of the folder that the results know, by its hash."""
+    from edgekit import artifact as found_files
+    from edgekit import measurement
+    from edgekit.measurement import Quality
+    from edgekit.report import details
+    from edgekit.report.html import grid
+
+    judged = {}
+    for stored in measurement.scan(results, []):
+        if isinstance(stored.record, Quality) and stored.record.truth:
+            judged[stored.record.artifact_sha256] = stored.record
+    rows = {row.artifact_sha256: row for row in comparison.rows}
+    rows |= {row.artifact_sha256: row for row in comparison.rows if row.instructions and row.instructions.operators}
+    read = [found_files.read(path) for path in sorted(folder.glob("*.tflite"))]
+    known = [artifact for artifact in read if artifact.sha256 in rows]
+    if not known:
+        raise DataError(f"none of the {len(read)} .tflite files in {folder} is in the results, by its hash")
+    made = [_detail(artifact, rows[artifact.sha256], judged.get(artifact.sha256), images) for artifact in known]
+    return details.section(made, grid)
+
+
+def _detail(artifact: Artifact, row: Row, quality: Quality | None, folder: Path | None) -> Detail:
+    from edgekit import inspection
+    from edgekit.compare import classes
+    from edgekit.report.details import Detail, Layer
+
+    noise = {layer.index: layer.own_sqnr_db for layer in _audited(artifact)}
+    counted = dict(enumerate(row.instructions.operators)) if row.instructions else {}
+    layers = tuple(
+        Layer(
+            operator.index,
+            operator.kind,
+            operator.output_shape,
+            operator.output_bytes,
+            operator.macs,
+            operator.delegated,
+            counted[operator.index].instructions if operator.index in counted else None,
+            noise.get(operator.index),
+        )
+        for operator in inspection.inspect(artifact.path).operators
+    )
+    if quality is None:
+        return Detail(artifact.name, layers, names=artifact.labels)
+    worst = tuple(classes.confusions(quality))
+    shown = _pictures(folder, artifact, quality, [item.image for item in worst]) if folder else {}
+    return Detail(artifact.name, layers, tuple(classes.by_class(quality)), worst, artifact.labels, shown)
+
+
+def _audited(artifact: Artifact) -> Sequence[AuditedLayer]:
+    return artifact.card.audit.layers if artifact.card and artifact.card.audit else ()
+
+
+def _pictures(folder: Path, artifact: Artifact, quality: Quality, places: Sequence[int]) -> dict[int, str]:
+    """Small forms of some of the judged images; none where the folder's images are not those that were judged."""
+    from edgekit import images
+
+    paths = images.list_images(folder)
+    card = artifact.card
+    kept = images.without(paths, card.calibration.image_ids) if card and card.calibration else paths
+    for judged in (kept, paths):
+        if images.digest(judged) == quality.images_sha256:
+            return {place: images.thumbnail(judged[place]) for place in places}
+    _warn([f"{artifact.name}: the images of {folder} are not those that were judged, so none is shown"])
+    return {}
 
 
 def _listed(manifest: Path | None) -> list[Listed] | None:

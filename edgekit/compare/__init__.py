@@ -156,12 +156,13 @@ def compare(records: Iterable[Record | Stored], manifest: Iterable[Listed] | Non
     latest: dict[_Key, _Told] = {}
     repeated: dict[str, int] = {}
     for item in records:
-        told = _told(item)
-        former = latest.get(told.key)
+        record = item.record if isinstance(item, Stored) else item
+        key = _key(record)
+        former = latest.get(key)
         if former is not None:
-            repeated[told.row.artifact_name] = repeated.get(told.row.artifact_name, 0) + 1
-        if former is None or told.row.sources[0].started_utc[:_SECONDS] >= former.row.sources[0].started_utc[:_SECONDS]:
-            latest[told.key] = told
+            repeated[record.artifact_name] = repeated.get(record.artifact_name, 0) + 1
+        if former is None or record.started_utc[:_SECONDS] >= former.row.sources[0].started_utc[:_SECONDS]:
+            latest[key] = _told(item)
     listed = None if manifest is None else {entry.sha256: entry for entry in manifest}
     judged = {told.row.artifact_sha256: told for told in latest.values() if told.kind == "quality"}
     timed = [told for kind in ("measurement", "instructions") for told in latest.values() if told.kind == kind]
@@ -190,26 +191,31 @@ class _Told(msgspec.Struct, frozen=True):
     """What is kept of one record: its row, the slices where pairs may need them, and what the notes ask."""
 
     kind: str
-    key: _Key
     row: Row
     blocks: tuple[tuple[int, ...], ...] = ()
     kinds: Mapping[str, str] = {}
     notes: tuple[str, ...] = ()
 
 
+def _key(record: Record) -> _Key:
+    """What makes two records those of the same run."""
+    if isinstance(record, Measurement):
+        return "measurement", record.artifact_sha256, record.device, record.threads
+    if isinstance(record, Instructions):
+        return "instructions", record.artifact_sha256, record.device, 1
+    return "quality", record.artifact_sha256, "", 0
+
+
 def _told(item: Record | Stored) -> _Told:
     record = item.record if isinstance(item, Stored) else item
     file, line = (item.file, item.line) if isinstance(item, Stored) else ("", 0)
     if isinstance(record, Measurement):
-        key = ("measurement", record.artifact_sha256, record.device, record.threads)
-        told = _Told("measurement", key, _timed(record), _kept(record), _kinds(record), _measurement_notes(record))
+        told = _Told("measurement", _timed(record), _kept(record), _kinds(record), _measurement_notes(record))
     elif isinstance(record, Instructions):
-        told = _Told("instructions", ("instructions", record.artifact_sha256, record.device, 1), _counted(record))
+        told = _Told("instructions", _counted(record))
     else:
         kinds = {"images": f"{record.images} images (sha256 {record.images_sha256[:8]})"}
-        told = _Told(
-            "quality", ("quality", record.artifact_sha256, "", 0), _judged(record), (), kinds, _skipped(record)
-        )
+        told = _Told("quality", _judged(record), (), kinds, _skipped(record))
     source = Source(told.kind, file, line, record.started_utc)
     return msgspec.structs.replace(told, row=msgspec.structs.replace(told.row, sources=(source,)))
 
@@ -268,7 +274,8 @@ def median(values: Sequence[float]) -> float:
     """The middle value, or the mean of the middle two. DataError without values."""
     if not values:
         raise DataError("asked for the median of no values; a record without samples cannot be compared")
-    return statistics.median(values)
+    ordered, half = sorted(values), len(values) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 def p90(values: Sequence[float]) -> float:
@@ -433,8 +440,10 @@ def _latency_error(measurement: Measurement) -> float | None:
     medians = [median(block) for block in slices(measurement) if block]
     if len(medians) < 2 or min(medians) <= 0:
         return None
-    spread = statistics.stdev(map(math.log, medians)) / math.sqrt(len(medians))
-    return spread * sampling.student(len(medians) - 1) / sampling.Z95
+    logs = [math.log(middle) for middle in medians]
+    mean = sum(logs) / len(logs)
+    variance = sum((value - mean) ** 2 for value in logs) / (len(logs) - 1)
+    return math.sqrt(variance / len(logs)) * sampling.student(len(logs) - 1) / sampling.Z95
 
 
 def _estimate_ms(measurement: Measurement) -> float | None:

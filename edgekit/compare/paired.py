@@ -68,9 +68,9 @@ class Mixture(msgspec.Struct, frozen=True):
 
 def outcomes(images_sha256: str, rank: Sequence[int | None]) -> Outcomes:
     """From ranks of the true classes, 0-based, None where no label is known."""
-    labelled = sum(1 << place for place, position in enumerate(rank) if position is not None)
-    right = sum(1 << place for place, position in enumerate(rank) if position == 0)
-    return Outcomes(images_sha256, f"{labelled:x}", f"{right:x}")
+    labelled = ["0" if position is None else "1" for position in reversed(rank)]
+    right = ["1" if position == 0 else "0" for position in reversed(rank)]
+    return Outcomes(images_sha256, *(f"{int(''.join(bits) or '0', 2):x}" for bits in (labelled, right)))
 
 
 def difference(one: Accuracy, other: Accuracy) -> Difference:

@@ -238,7 +238,7 @@ class _Records:
         headings = "".join(
             f'<th scope="col">{words}</th>' for words in ("Record", "Of", "Started", "SHA-256 of the file")
         )
-        return f"""<section aria-labelledby="records"><h2 id="records">Records</h2><details open>
+        return f"""<section class="below" aria-labelledby="records"><h2 id="records">Records</h2><details>
 <summary>The {len(self._told)} lines that every figure above is from</summary><div class="scroll">
 <table class="records"><thead><tr>{headings}</tr></thead><tbody>{lines}</tbody></table></div></details></section>"""
 
@@ -255,7 +255,7 @@ def _table(layout: Layout, rows: Sequence[Row], records: _Records) -> str:
     head = "".join(_heading(column) for column in layout.columns)
     lines = zip(rows, layout.rows, strict=True)
     body = "\n".join(_row(layout, number, row, cells, records) for number, (row, cells) in enumerate(lines))
-    return f"""<section aria-labelledby="rows"><h2 id="rows">Every figure</h2>
+    return f"""<section class="below" aria-labelledby="rows"><h2 id="rows">Every figure</h2>
 <form class="controls screen"><fieldset><label><input type="checkbox" id="every" checked>every device</label></fieldset>
 <span id="rows-count" class="soft" role="status"></span></form>
 <div class="scroll" role="region" aria-label="Table" tabindex="0">
@@ -322,7 +322,7 @@ def _forms(found: Sequence[Form]) -> str:
         return ""
     headings = ("Model", "Form", "Device", "Size", "Time or instructions", "Top-1, points", "Why")
     made = grid(headings, [_form(form) for form in found])
-    return f"""<section aria-labelledby="forms"><h2 id="forms">Float against the quantized forms</h2>
+    return f"""<section class="below" aria-labelledby="forms"><h2 id="forms">Float against the quantized forms</h2>
 <p class="soft">Of the float form of the same network at the same place; below 100 % is a gain. Intervals are 95 %.</p>
 {made}</section>"""
 
@@ -350,7 +350,7 @@ def _standings(found: Sequence[Beside]) -> str:
         return ""
     headings = ("Model", "Beside", "At equal", "Accuracy", "Standing")
     made = grid(headings, [_standing(beside) for beside in found])
-    return f"""<section aria-labelledby="beside"><h2 id="beside">Beside the MobileNets at equal terms</h2>
+    return f"""<section class="below" aria-labelledby="beside"><h2 id="beside">Beside the MobileNets at equal terms</h2>
 <p class="soft">Each family's best points make a curve, straight between neighbours over the logarithm of the cost, for
 one recipe, place and kind of accuracy. Where the images are the same, differences are taken image by image.</p>
 <details><summary>{len(found)} standings</summary>{made}</details></section>"""
@@ -396,9 +396,8 @@ def _machines(rows: Sequence[Row]) -> str:
         ("Field", *(f"{place(row)}, {row.sources[0].started_utc[:10]}" for row in runs)),
         [[escape(name), *(escape(plain(value)) for value in values)] for name, values in told],
     )
-    return (
-        f'<section aria-labelledby="machines"><h2 id="machines">What differed between the machines</h2>{made}</section>'
-    )
+    heading = '<h2 id="machines">What differed between the machines</h2>'
+    return f'<section class="below" aria-labelledby="machines">{heading}{made}</section>'
 
 
 def _notes(layout: Layout) -> str:

@@ -263,9 +263,19 @@
     form.addEventListener("submit", (event) => event.preventDefault());
     form.addEventListener("reset", () => setTimeout(update));
   });
-  addEventListener("hashchange", () => {
-    const row = document.querySelector(":target");
-    if (row && row.hidden) { $("every").checked = true; update(); row.scrollIntoView(); }
-  });
+  // What an address leads to must be there to be seen: a row that is filtered out, a record in a closed list.
+  function reveal() {
+    const target = document.querySelector(":target");
+    if (!target) return;
+    const closed = target.closest("details:not([open])");
+    if (closed) closed.open = true;
+    if (target.hidden) {
+      $("every").checked = true;
+      document.querySelectorAll("input[name=family], input[name=recipe]").forEach((box) => { box.checked = true; });
+      update();
+    }
+    target.scrollIntoView();
+  }
+  addEventListener("hashchange", reveal);
   update();
 })();

@@ -236,9 +236,20 @@ def test_the_keyboard_reaches_everything_and_every_field_has_a_name(page: Browse
 
 
 def test_a_point_leads_to_its_row(page: Browser) -> None:
-    number = page.run("edgekitChart.points[0].id")
-    page.run(f"location.hash = 'row-{number}'")
-    assert page.run("document.querySelector(':target').id") == f"row-{number}"
+    """A click on it, even where the row is filtered out."""
+    place = page.run(
+        "(() => { const box = document.querySelector('#chart .mark-symbol path').getBoundingClientRect();"
+        " scrollBy(0, box.top - 300); return [box.x + box.width / 2, 300 + box.height / 2]; })()"
+    )
+    page.wait("Math.abs(document.querySelector('#chart .mark-symbol path').getBoundingClientRect().top - 300) < 2")
+    for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+        event = {"type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1}
+        page.call("Input.dispatchMouseEvent", **event)
+    page.wait("location.hash.startsWith('#row-')")
+    number = int(page.run("location.hash.slice(5)"))
+    assert number in page.run("edgekitChart.points.map(point => point.id)")
+    assert page.run("document.querySelector(':target').hidden") is False
+    assert "top-1" in page.run("document.querySelector('#tip').textContent")  # the pointer is still on it
 
 
 def test_paper_is_light_and_has_pages(browser: Browser, path: Path) -> None:
