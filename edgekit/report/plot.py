@@ -57,7 +57,9 @@ def for_paper(rows: Sequence[Row], terms: Sequence[Terms], known: Known, width: 
     best = front(points, lambda value: value["cost"], lambda value: value["top1"])
     chart = _chart(True, COLOURS, _INK, _legends(points))
     for layer in chart["layer"]:
-        layer["encoding"]["x"] = {**layer["encoding"]["x"], "scale": {"type": "log", "nice": False, "padding": _EDGE}}
+        layer["encoding"]["x"] = {**layer["encoding"]["x"], "scale": {"type": "log", "nice": False, "padding": _BESIDE}}
+        tall = {"zero": False, "nice": False, "padding": _ABOVE}
+        layer["encoding"]["y"] = {**layer["encoding"]["y"], "scale": tall}
     chart["layer"][2:2] = _names(points, best, width)
     data: Spec = {"points": points, "curves": curves, "front": best}
     cost, basis = terms[0].cost, terms[0].basis
@@ -137,15 +139,17 @@ def _limit() -> Spec:
 
 
 def _names(points: Sequence[Value], best: Sequence[Value], width: int) -> list[Spec]:
-    """Names beside points, as far as there is room: to the left of what nothing beats, for there no line runs.
+    """Names beside points, as far as there is room: of who stands beside the MobileNets, then of what nothing beats.
 
-    Who stands beside the MobileNets is named first, for that is what a reader looks for.
+    The latter are named to the left and above, for there no line runs.
     """
-    order = sorted(points, key=lambda value: (value["family"] in BASELINES, -value["top1"]))
+    strangers = [value for value in points if value["family"] not in BASELINES]
+    order = [(value, ("right", "below", "above", "left")) for value in sorted(strangers, key=lambda v: -v["top1"])]
+    order += [(value, ("left", "above")) for value in reversed(best) if value not in strangers]
     taken = [_box(value, points, width) for value in points]
     named: dict[str, list[Value]] = {side: [] for side in _SIDES}
-    for value in order:
-        for side in _SIDES if value in best else ("right", "below", "above", "left"):
+    for value, sides in order:
+        for side in sides:
             box = _box(value, points, width, side)
             if box[0] >= 0 and box[2] <= width and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
@@ -156,7 +160,8 @@ def _names(points: Sequence[Value], best: Sequence[Value], width: int) -> list[S
 
 _SIDES = {"left": ("right", -8, -9), "right": ("left", 9, 1), "below": ("center", 0, 15), "above": ("center", 0, -13)}
 """Where a name stands: how the text is aligned to the point, and how far it is moved to the right and down."""
-_LETTER, _EDGE = 5.6, 80  # the width of a letter, and of what is free on both sides of the outermost points
+_LETTER = 5.6  # the width of a letter
+_BESIDE, _ABOVE = 95, 24  # what is free beside the outermost points, and above and below them
 
 
 _Box = tuple[float, float, float, float]
@@ -168,7 +173,7 @@ def _box(value: Value, points: Sequence[Value], width: int, side: str = "") -> _
     shares = [share for other in points for share in (other["low"], other["high"])]
     across = (math.log(value["cost"]) - min(costs)) / (max(costs) - min(costs) or 1)
     up = (value["top1"] - min(shares)) / (max(shares) - min(shares) or 1)
-    x, y = _EDGE + across * (width - 2 * _EDGE), up * _TALL * width
+    x, y = _BESIDE + across * (width - 2 * _BESIDE), _ABOVE + up * (_TALL * width - 2 * _ABOVE)
     if not side:
         return x - 5, y - 5, x + 5, y + 5
     align, right, down = _SIDES[side]
