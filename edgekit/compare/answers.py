@@ -103,7 +103,7 @@ def reserve(beside: Beside) -> str:
     """Who is not worse than a few points of a family may be worse than all of them."""
     if not beside.partial or beside.standing.word == WORSE:
         return ""
-    return f"beside only {beside.points} of its {beside.published} points"
+    return f"beside only {beside.points} of its {beside.published} variants"
 
 
 def _and(parts: Sequence[str]) -> str:

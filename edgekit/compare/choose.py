@@ -9,7 +9,7 @@ import msgspec
 
 from edgekit.compare import Row
 from edgekit.compare.costs import COSTS, Cost
-from edgekit.compare.family import INVALID, MEASURED, Known, accuracy
+from edgekit.compare.family import INVALID, MEASURED, PUBLISHED, Known, accuracy
 from edgekit.compare.paired import Accuracy, difference
 from edgekit.errors import UnknownNameError, UsageError
 
@@ -47,9 +47,7 @@ def choose(
     judged = [(row, _why_not(row, limits, accuracy(row, basis, known), basis)) for row in here]
     fitting = [row for row, why in judged if not why]
     fitting.sort(key=lambda row: (-_sure(row, basis, known).value, *_thrift(row, limits)))
-    chosen = [
-        Choice(row, place, _reason(row, fitting, basis, known, limits)) for place, row in enumerate(fitting, start=1)
-    ]
+    chosen = [Choice(row, place, _reason(row, fitting, basis, known)) for place, row in enumerate(fitting, start=1)]
     return chosen + [Choice(row, None, why) for row, why in judged if why]
 
 
@@ -108,7 +106,7 @@ def _thrift(row: Row, limits: Limits) -> tuple[float, ...]:
     return tuple(float("inf") if value is None else value for value in values)
 
 
-def _reason(row: Row, fitting: Sequence[Row], basis: str, known: Known, limits: Limits) -> str:
+def _reason(row: Row, fitting: Sequence[Row], basis: str, known: Known) -> str:
     best = fitting[0]
     if row is best:
         return "wins, " + (
@@ -116,6 +114,8 @@ def _reason(row: Row, fitting: Sequence[Row], basis: str, known: Known, limits: 
         )
     if row.artifact_sha256 == best.artifact_sha256:
         return f"the same file on {row.threads} {'thread' if row.threads == 1 else 'threads'}{_cheaper(row, best)}"
+    if basis == PUBLISHED and (row.model, row.input_size) == (best.model, best.input_size):
+        return f"the same network as the first{_cheaper(row, best)}"
     found = difference(_sure(row, basis, known), _sure(best, basis, known))
     points = f"{100 * found.value:+.2f} points ({100 * found.low:+.1f} to {100 * found.high:+.1f}) beside the first"
     certain = "loses" if found.significant else "no significant difference"

@@ -87,6 +87,7 @@
   function reason(row, fitting, basis) {
     const best = fitting[0].row;
     if (row === best) return fitting.length === 1 ? "wins, the only one that fits" : `wins, most accurate of ${fitting.length} that fit`;
+    if (basis === "published" && row.net === best.net) return `the same network as the first${cheaper(row, best)}`;
     const found = difference(row.top1[basis], best.top1[basis]);
     const certain = found.low > 0 || found.high < 0 ? "loses" : "no significant difference";
     const span = `${signed(found.low, 1)} to ${signed(found.high, 1)}`;

@@ -57,6 +57,7 @@ def _row(number: int, row: Row, known: Known) -> dict[str, Any]:
         "id": number,
         "file": row.artifact_sha256[:16],
         "name": label(row),
+        "net": plain(f"{row.model} {row.input_size}"),
         "family": family_of(row),
         "recipe": row.recipe if row.recipe in RECIPES else "other",
         "said": plain(row.recipe or "no recipe"),
