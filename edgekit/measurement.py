@@ -83,7 +83,7 @@ class Fingerprint(msgspec.Struct, frozen=True):
     features: tuple[str, ...] = ()
 
 
-class State(msgspec.Struct, frozen=True):
+class State(msgspec.Struct, frozen=True, gc=False):
     """The machine at one moment of a session; a field is None where the system does not tell.
 
     at_s: seconds since the session began, by the monotonic clock

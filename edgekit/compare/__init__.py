@@ -12,6 +12,7 @@ import random
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -31,6 +32,7 @@ from edgekit.measurement import (
 )
 
 _SECONDS = len("2026-01-01T00:00:00")  # as much of a UTC time as every writer gives
+_SIZE = re.compile(r"-(\d+)-[^-]*$")  # of the input, in a file's name
 _FEWEST_ROUNDS = 5
 _MOST_PAIRS = 200  # a ratio's interval takes some hundredth of a second
 SAMPLER_LIMIT = 1.02  # a meter that slows inference by more than this, for certain, is noted
@@ -210,14 +212,15 @@ def _told(item: Record | Stored) -> _Told:
     record = item.record if isinstance(item, Stored) else item
     file, line = (item.file, item.line) if isinstance(item, Stored) else ("", 0)
     if isinstance(record, Measurement):
-        told = _Told("measurement", _timed(record), _kept(record), _kinds(record), _measurement_notes(record))
-    elif isinstance(record, Instructions):
-        told = _Told("instructions", _counted(record))
-    else:
-        kinds = {"images": f"{record.images} images (sha256 {record.images_sha256[:8]})"}
-        told = _Told("quality", _judged(record), (), kinds, _skipped(record))
-    source = Source(told.kind, file, line, record.started_utc)
-    return msgspec.structs.replace(told, row=msgspec.structs.replace(told.row, sources=(source,)))
+        source = Source("measurement", file, line, record.started_utc)
+        row, kept = _timed(record, source), _kept(record)
+        return _Told(source.kind, row, kept, _kinds(record), _measurement_notes(record))
+    if isinstance(record, Instructions):
+        source = Source("instructions", file, line, record.started_utc)
+        return _Told(source.kind, _counted(record, source))
+    source = Source("quality", file, line, record.started_utc)
+    kinds = {"images": f"{record.images} images (sha256 {record.images_sha256[:8]})"}
+    return _Told(source.kind, _judged(record, source), (), kinds, _skipped(record))
 
 
 def _kept(record: Measurement) -> tuple[tuple[int, ...], ...]:
@@ -274,7 +277,11 @@ def median(values: Sequence[float]) -> float:
     """The middle value, or the mean of the middle two. DataError without values."""
     if not values:
         raise DataError("asked for the median of no values; a record without samples cannot be compared")
-    ordered, half = sorted(values), len(values) // 2
+    return _middle(sorted(values))
+
+
+def _middle(ordered: Sequence[float]) -> float:
+    half = len(ordered) // 2
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
@@ -350,16 +357,11 @@ def _resampled_median(ordered: Sequence[int], generator: random.Random) -> float
     return (lower + ordered[min(int(n * following), n - 1)]) / 2
 
 
-def _named(record: Record) -> Row:
-    size = re.search(r"-(\d+)-[^-]*$", record.artifact_name)
-    return Row(
-        record.artifact_sha256,
-        record.artifact_name,
-        record.model,
-        record.recipe,
-        record.size_bytes,
-        input_size=int(size[1]) if size and record.model else None,
-    )
+def _row(record: Record, source: Source, **fields: Any) -> Row:
+    """A row of one record: what every record says of its artifact, and the fields."""
+    size = _SIZE.search(record.artifact_name) if record.model else None
+    named = (record.artifact_sha256, record.artifact_name, record.model, record.recipe, record.size_bytes)
+    return Row(*named, input_size=int(size[1]) if size else None, sources=(source,), **fields)
 
 
 def _joined(row: Row, judged: _Told | None) -> Row:
@@ -387,9 +389,10 @@ def _with_listed(row: Row, entry: Listed | None) -> Row:
     )
 
 
-def _judged(quality: Quality) -> Row:
-    return msgspec.structs.replace(
-        _named(quality),
+def _judged(quality: Quality, source: Source) -> Row:
+    return _row(
+        quality,
+        source,
         top1=top_k(quality.rank, 1),
         top5=top_k(quality.rank, 5),
         agreement=share(quality.agrees),
@@ -398,20 +401,21 @@ def _judged(quality: Quality) -> Row:
     )
 
 
-def _counted(count: Instructions) -> Row:
-    return msgspec.structs.replace(_named(count), device=count.device, threads=1, instructions=count)
+def _counted(count: Instructions, source: Source) -> Row:
+    return _row(count, source, device=count.device, threads=1, instructions=count)
 
 
-def _timed(measurement: Measurement) -> Row:
-    delegation = measurement.delegation
-    return msgspec.structs.replace(
-        _named(measurement),
+def _timed(measurement: Measurement, source: Source) -> Row:
+    delegation, ordered = measurement.delegation, sorted(measurement.latency_ns)
+    return _row(
+        measurement,
+        source,
         device=measurement.device,
         threads=measurement.threads,
         protocol=measurement.protocol.name,
         runs=measurement.summary.runs if measurement.summary else len(measurement.latency_ns),
-        latency_median_ms=_median_ms(measurement),
-        latency_p90_ms=p90(measurement.latency_ns) / 1e6 if measurement.latency_ns else None,
+        latency_median_ms=_median_ms(measurement, ordered),
+        latency_p90_ms=p90(ordered) / 1e6 if ordered else None,
         latency_estimate_ms=_estimate_ms(measurement),
         latency_error=_latency_error(measurement),
         cold_ms=_cold_ms(measurement),
@@ -437,7 +441,7 @@ def _timed(measurement: Measurement) -> Row:
 
 def _latency_error(measurement: Measurement) -> float | None:
     """How far the medians of the slices differ, as a standard error of the logarithm, with Student's factor to 1.96."""
-    medians = [median(block) for block in slices(measurement) if block]
+    medians = [_middle(sorted(block)) for block in slices(measurement) if block]
     if len(medians) < 2 or min(medians) <= 0:
         return None
     logs = [math.log(middle) for middle in medians]
@@ -458,10 +462,10 @@ def _cold_ms(measurement: Measurement) -> float:
     return median([load + first for load, first in zip(loads_ns, firsts_ns, strict=True)]) / 1e6
 
 
-def _median_ms(measurement: Measurement) -> float | None:
+def _median_ms(measurement: Measurement, ordered: Sequence[int]) -> float | None:
     """From the raw samples, or what the tool said where it keeps none; its mean is no median."""
-    if measurement.summary is None or measurement.latency_ns:
-        return median(measurement.latency_ns) / 1e6
+    if measurement.summary is None or ordered:
+        return median(ordered) / 1e6
     return None if measurement.summary.median_ns is None else measurement.summary.median_ns / 1e6
 
 

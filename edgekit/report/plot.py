@@ -144,7 +144,8 @@ def _names(points: Sequence[Value], best: Sequence[Value], width: int) -> list[S
     The latter are named to the left and above, for there no line runs.
     """
     strangers = [value for value in points if value["family"] not in BASELINES]
-    order = [(value, ("right", "below", "above", "left")) for value in sorted(strangers, key=lambda v: -v["top1"])]
+    order: list[tuple[Value, Sequence[str]]] = []
+    order += [(value, ("right", "below", "above", "left")) for value in sorted(strangers, key=lambda v: -v["top1"])]
     order += [(value, ("left", "above")) for value in reversed(best) if value not in strangers]
     taken = [_box(value, points, width) for value in points]
     named: dict[str, list[Value]] = {side: [] for side in _SIDES}
