@@ -59,7 +59,11 @@ def install(python: str, folder: Path, wheel: Path) -> float:
 def packages(environment: Path) -> dict[str, int]:
     """Bytes of every top-level folder of site-packages, but for pip and what came with it."""
     (site,) = environment.glob("lib/python3*/site-packages")
-    found = {path.name: size(path) for path in site.iterdir() if not path.name.startswith(("pip", "setuptools", "pkg_resources"))}
+    found = {
+        path.name: size(path)
+        for path in site.iterdir()
+        if not path.name.startswith(("pip", "setuptools", "pkg_resources"))
+    }
     small = sum(bytes_ for bytes_ in found.values() if bytes_ < 500_000)
     return {name: bytes_ for name, bytes_ in found.items() if bytes_ >= 500_000} | {"others": small}
 

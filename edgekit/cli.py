@@ -19,15 +19,18 @@ from edgekit.errors import DataError, EdgekitError, FileFormatError, OutputError
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
+    from edgekit.compare import Comparison, Listed, Row
     from edgekit.devices import Device
     from edgekit.devices.app import App
     from edgekit.devices.emulated import Emulated
     from edgekit.evaluate import Subject
     from edgekit.export import Samples, Trained
     from edgekit.fidelity import Audit, Histogram
+    from edgekit.fidelity import Layer as AuditedLayer
     from edgekit.foreign import Preprocessing
-    from edgekit.measurement import Instructions, Measurement, Session
+    from edgekit.measurement import Instructions, Measurement, Quality, Session
     from edgekit.recipe import Recipe
+    from edgekit.report.details import Detail
     from edgekit.spec import InputSpec, ModelSpec
 
 EXIT_CODES = (
@@ -59,7 +62,10 @@ android = typer.Typer(
 app.add_typer(android, name="android")
 
 Where = Annotated[
-    str, typer.Option("--device", metavar="WHERE", help="local, ssh://USER@HOST, adb:SERIAL, app:SERIAL, emulated:cortex-a76.")
+    str,
+    typer.Option(
+        "--device", metavar="WHERE", help="local, ssh://USER@HOST, adb:SERIAL, app:SERIAL, emulated:cortex-a76."
+    ),
 ]
 Phone = Annotated[
     str, typer.Option("--device", metavar="adb:SERIAL", help="The phone; not needed while only one is connected.")
@@ -547,32 +553,265 @@ def _with_model(record: Measurement, artifact: Artifact) -> Measurement:
     return msgspec.structs.replace(record, modelled=energy)
 
 
-@app.command(epilog="\b\nExample: edgekit compare results.jsonl --html report.html")
+Results = Annotated[list[Path], typer.Argument(metavar="RESULTS.jsonl...", help="What bench and eval have stored.")]
+Lenient = Annotated[bool, typer.Option("--lenient", help="Skip lines that are no results, and say which.")]
+Manifest = Annotated[
+    Path | None, typer.Option(metavar="FILE.json", help="A list of published files, as export/manifest.json.")
+]
+OnDevice = Annotated[
+    str | None,
+    typer.Option("--device", metavar="NAME", help="Any part of a device's name in the results, such as pi4."),
+]
+
+
+@app.command(
+    epilog="\b\nExample: edgekit compare results.jsonl --html report.html"
+    "\nExample: edgekit compare old.jsonl new.jsonl --fail-on-regression 5%"
+)
 def compare(
-    results: Annotated[list[Path], typer.Argument(metavar="RESULTS.jsonl...")],
+    results: Results,
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the table as Markdown.")] = None,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with table and chart.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page to choose and look in.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the table as CSV.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg|png", help="Draw accuracy over --cost for a paper.")
+    ] = None,
+    cost: Annotated[
+        str, typer.Option(help="For --picture: latency, size, download, memory, energy, modelled or instructions.")
+    ] = "latency",
+    device: OnDevice = None,
+    manifest: Manifest = None,
+    artifacts: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="For --html: the .tflite files, to show them layer by layer.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="For --artifacts: the judged images, to show what was confused.")
+    ] = None,
+    lenient: Lenient = False,
+    fail_on_regression: Annotated[
+        str | None,
+        typer.Option(metavar="PERCENT", help="Of two results, old and new: exit 10 if a figure got worse by more."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Join stored results into one table: size, accuracy, agreement, latency, energy."""
-    from edgekit import compare as comparing
-    from edgekit import measurement
+    """Join stored results into one table: size, accuracy, agreement, latency, energy; or hold new ones against old."""
     from edgekit.report import csv as csv_report
     from edgekit.report import html as html_report
     from edgekit.report import markdown as markdown_report
     from edgekit.report import terminal
 
-    comparison = comparing.compare(measurement.read(results))
+    if fail_on_regression is not None:
+        _regress(results, fail_on_regression, manifest, lenient, as_json)
+        return
+    if (images is not None and artifacts is None) or (artifacts is not None and html is None):
+        raise UsageError("--images belongs to --artifacts DIR, and that to --html FILE; give these as well")
+    comparison = _compared(results, device, manifest, lenient)
+    more = [_model_by_model(comparison, results, artifacts, images)] if artifacts else []
     writers: list[tuple[Path | None, Callable[[Any], str]]] = [
         (markdown, markdown_report.render),
-        (html, html_report.render),
+        (html, lambda found: html_report.render(found, known=_published(), more=more)),
         (csv, csv_report.render),
     ]
     for path, render in writers:
         if path is not None:
             _write_text(path, render(comparison))
+    if picture is not None:
+        _draw(comparison, picture, cost)
     _show(comparison, lambda: terminal.render(comparison, _width()), as_json)
+
+
+@app.command(epilog="\b\nExample: edgekit choose results.jsonl --device pi4 --max-latency-ms 40 --max-size 2MB")
+def choose(
+    results: Results,
+    device: OnDevice = None,
+    max_latency_ms: Annotated[float | None, typer.Option(min=0, metavar="MS", help="Median of an inference.")] = None,
+    max_size: Annotated[str | None, typer.Option(metavar="SIZE", help="On disk, such as 2MB or 1.5MiB.")] = None,
+    max_download: Annotated[str | None, typer.Option(metavar="SIZE", help="Packed; needs --manifest.")] = None,
+    max_memory: Annotated[str | None, typer.Option(metavar="SIZE", help="Peak of resident memory.")] = None,
+    max_energy_mj: Annotated[float | None, typer.Option(min=0, metavar="MJ", help="Measured, per inference.")] = None,
+    max_instructions: Annotated[
+        float | None, typer.Option(min=0, metavar="MILLIONS", help="Per inference, on an emulated core.")
+    ] = None,
+    min_top1: Annotated[float | None, typer.Option(min=0, max=100, metavar="PERCENT", help="Top-1 at least.")] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="Go by the accuracy published for the network, not by that measured.")
+    ] = False,
+    manifest: Manifest = None,
+    lenient: Lenient = False,
+    as_json: Json = False,
+) -> None:
+    """The best models for a device within limits, in order, with the reason why each wins or loses."""
+    from edgekit import screens
+    from edgekit.compare import choose as choosing
+    from edgekit.compare.family import MEASURED, PUBLISHED
+
+    most = {
+        "latency_ms": max_latency_ms,
+        "size_mb": _megabytes("--max-size", max_size),
+        "download_mb": _megabytes("--max-download", max_download),
+        "memory_mb": _megabytes("--max-memory", max_memory),
+        "energy_mj": max_energy_mj,
+        "instructions_m": max_instructions,
+    }
+    limits = choosing.Limits({key: value for key, value in most.items() if value is not None}, min_top1)
+    comparison = _compared(results, None, manifest, lenient)
+    basis = PUBLISHED if published else MEASURED
+    found = choosing.choose(comparison.rows, limits, device, basis, _published())
+    _show(found, lambda: screens.chosen(found, basis), as_json)
+
+
+def _compared(results: Sequence[Path], device: str | None, manifest: Path | None, lenient: bool) -> Comparison:
+    """The results joined, of one device if one is named; lines that are none are an error, or skipped and told."""
+    from edgekit import compare as comparing
+    from edgekit import measurement
+    from edgekit.compare import choose as choosing
+
+    flaws: list[measurement.Flaw] = []
+    found = comparing.compare(measurement.scan(results, flaws), _listed(manifest))
+    if flaws and not lenient:
+        measurement.check(flaws)
+    _warn([f"skipped {flaw.file}, line {flaw.line}: {flaw.reason}" for flaw in flaws])
+    if device is None:
+        return found
+    return comparing.of_device(found, choosing.find_device({row.device for row in found.rows if row.device}, device))
+
+
+def _model_by_model(comparison: Comparison, results: Sequence[Path], folder: Path, images: Path | None) -> str:
+    """The part of the page that shows every file of the folder that the results know, by its hash."""
+    from edgekit import artifact as found_files
+    from edgekit import measurement
+    from edgekit.measurement import Quality
+    from edgekit.report import details
+    from edgekit.report.html import grid
+
+    judged = {}
+    for stored in measurement.scan(results, []):
+        if isinstance(stored.record, Quality) and stored.record.truth:
+            judged[stored.record.artifact_sha256] = stored.record
+    rows = {row.artifact_sha256: row for row in comparison.rows}
+    rows |= {row.artifact_sha256: row for row in comparison.rows if row.instructions and row.instructions.operators}
+    read = [found_files.read(path) for path in sorted(folder.glob("*.tflite"))]
+    known = [artifact for artifact in read if artifact.sha256 in rows]
+    if not known:
+        raise DataError(f"none of the {len(read)} .tflite files in {folder} is in the results, by its hash")
+    made = [_detail(artifact, rows[artifact.sha256], judged.get(artifact.sha256), images) for artifact in known]
+    return details.section(made, grid)
+
+
+def _detail(artifact: Artifact, row: Row, quality: Quality | None, folder: Path | None) -> Detail:
+    from edgekit import inspection
+    from edgekit.compare import classes
+    from edgekit.report.details import Detail, Layer
+
+    noise = {layer.index: layer.own_sqnr_db for layer in _audited(artifact)}
+    counted = dict(enumerate(row.instructions.operators)) if row.instructions else {}
+    layers = tuple(
+        Layer(
+            operator.index,
+            operator.kind,
+            operator.output_shape,
+            operator.output_bytes,
+            operator.macs,
+            operator.delegated,
+            counted[operator.index].instructions if operator.index in counted else None,
+            noise.get(operator.index),
+        )
+        for operator in inspection.inspect(artifact.path).operators
+    )
+    if quality is None:
+        return Detail(artifact.name, layers, names=artifact.labels)
+    worst = tuple(classes.confusions(quality))
+    shown = _pictures(folder, artifact, quality, [item.image for item in worst]) if folder else {}
+    return Detail(artifact.name, layers, tuple(classes.by_class(quality)), worst, artifact.labels, shown)
+
+
+def _audited(artifact: Artifact) -> Sequence[AuditedLayer]:
+    return artifact.card.audit.layers if artifact.card and artifact.card.audit else ()
+
+
+def _pictures(folder: Path, artifact: Artifact, quality: Quality, places: Sequence[int]) -> dict[int, str]:
+    """Small forms of some of the judged images; none where the folder's images are not those that were judged."""
+    from edgekit import images
+
+    paths = images.list_images(folder)
+    card = artifact.card
+    kept = images.without(paths, card.calibration.image_ids) if card and card.calibration else paths
+    for judged in (kept, paths):
+        if images.digest(judged) == quality.images_sha256:
+            return {place: images.thumbnail(judged[place]) for place in places}
+    _warn([f"{artifact.name}: the images of {folder} are not those that were judged, so none is shown"])
+    return {}
+
+
+def _listed(manifest: Path | None) -> list[Listed] | None:
+    import msgspec
+
+    from edgekit.compare import Listed
+
+    if manifest is None:
+        return None
+    try:
+        return msgspec.json.decode(manifest.read_bytes(), type=list[Listed])
+    except OSError as error:
+        raise FileFormatError(f"cannot read {manifest}: {error.strerror}") from None
+    except msgspec.DecodeError as error:
+        raise FileFormatError(f"{manifest} is no list of published files ({error})") from None
+
+
+def _published() -> dict[tuple[str, int], float]:
+    """Published top-1 of the networks that edgekit knows."""
+    from edgekit import models as networks
+
+    return {name: found.top1 for name, found in networks.published().items() if found.top1 is not None}
+
+
+def _regress(results: Sequence[Path], limit: str, manifest: Path | None, lenient: bool, as_json: bool) -> None:
+    """Shows what changed from the first results to the second; QualityError if that is for the worse."""
+    from edgekit import screens
+    from edgekit.compare import regress
+
+    if len(results) != 2:
+        raise UsageError(f"--fail-on-regression takes two results, old and new; got {len(results)}")
+    share = regress.parse_share(limit)
+    old, new = (_compared([path], None, manifest, lenient) for path in results)
+    found = regress.regress(old, new)
+    _show(found, lambda: screens.regression(found, share), as_json)
+    regress.check(found, share)
+
+
+def _draw(comparison: Comparison, path: Path, name: str) -> None:
+    """A drawing for each device would be many files: the results of one device are asked for."""
+    from edgekit.compare import costs
+    from edgekit.compare import family as families
+    from edgekit.errors import UnknownNameError
+    from edgekit.report import plot, vega
+
+    by_name = {cost.key.partition("_")[0]: cost for cost in costs.COSTS}
+    if name not in by_name:
+        raise UnknownNameError.among("cost", name, by_name)
+    terms = [term for term in families.every_terms(comparison.rows, [by_name[name]]) if term.basis == families.MEASURED]
+    places = {(term.device, term.threads) for term in terms}
+    if len(places) > 1:
+        named = ", ".join(f"{device} ({threads})" for device, threads in places)
+        raise UsageError(f"--picture draws one device and number of threads; the results have {named}: give --device")
+    spec = plot.for_paper(comparison.rows, terms, {}) if terms else plot.for_paper((), (), {})
+    if path.suffix == ".png":
+        _write_bytes(path, vega.png(spec))
+    else:
+        _write_text(path, vega.svg(spec))
+
+
+def _megabytes(option: str, text: str | None) -> float | None:
+    """Sizes as people write them, in MB of a million bytes: 2MB, 500kB, 1.5MiB, or plain bytes."""
+    import re
+
+    if text is None:
+        return None
+    units = {"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]*)", text.strip())
+    if not found or found[2].lower() not in units:
+        raise UsageError(f"{option} takes a size such as 2MB, 500kB or 1.5MiB; got {text!r}")
+    return float(found[1]) * units[found[2].lower()] / 1e6
 
 
 @app.command(epilog="\b\nExample: edgekit doctor")

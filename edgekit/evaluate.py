@@ -137,6 +137,8 @@ class _Tally:
         self.started = datetime.datetime.now(datetime.timezone.utc)
         self.digest = hashlib.sha256()
         self.ranks: list[list[int | None]] = []
+        self.truths: list[int | None] = []
+        self.answers: list[list[int]] = []
         self.agrees: list[bool] = []
         self.kl_nats: list[float] = []
         self.skipped: list[str] = []
@@ -149,6 +151,8 @@ class _Tally:
             raise DataError(f"the model has {len(own)} classes and the reference {len(reference)}")
         self.digest.update(digest)
         self.ranks.append([None if truth is None else rank_of(values, truth) for values in outputs])
+        self.truths.append(truth)
+        self.answers.append([int(values.argmax()) for values in outputs])
         if len(outputs) > 1:
             self.agrees.append(bool(own.argmax() == reference.argmax()))
             judged, expected = map(probabilities, outputs, self.kinds)
@@ -179,4 +183,6 @@ class _Tally:
             rank=tuple(ranks[position] for ranks in self.ranks),
             started_utc=self.started.isoformat(timespec="seconds"),
             skipped=tuple(self.skipped),
+            truth=tuple(self.truths),
+            answer=tuple(answers[position] for answers in self.answers),
         )

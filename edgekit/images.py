@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -45,6 +46,26 @@ def evenly_spaced(paths: Sequence[Path], count: int) -> list[Path]:
 def content_id(content: bytes) -> str:
     """A short name for an image file's content: the first 8 hexadecimal digits of its sha256."""
     return hashlib.sha256(content).hexdigest()[:8]
+
+
+def digest(paths: Sequence[Path]) -> str:
+    """What a record of accuracy calls a set of images in their order: the sha256 of their contents' sha256."""
+    whole = hashlib.sha256()
+    for _, found in for_each(paths, lambda content: hashlib.sha256(content).digest(), workers=2, limit=1.0):
+        if not isinstance(found, Unreadable):
+            whole.update(found)
+    return whole.hexdigest()
+
+
+def thumbnail(path: Path, size: int = 96) -> str:
+    """A small square form of an image as a data address, for a page that has everything in it."""
+    from PIL import Image, ImageOps
+
+    with Image.open(path) as opened:
+        small = ImageOps.fit(_as_rgb(opened), (size, size))
+    stream = io.BytesIO()
+    small.save(stream, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
 def without(paths: Sequence[Path], ids: Collection[str]) -> list[Path]:

@@ -49,6 +49,7 @@ class OperatorRow(msgspec.Struct, frozen=True):
     output_shape: tuple[int, ...]
     macs: int
     delegated: bool | None
+    output_bytes: int = 0
 
 
 class GoldenVerdict(msgspec.Struct, frozen=True):
@@ -196,6 +197,7 @@ def _operator_row(parsed: Graph, index: int, operator: Operator, delegated: froz
         output_shape=shape,
         macs=parsed.macs(operator),
         delegated=None if delegated is None else index in delegated,
+        output_bytes=sum(parsed.tensors[output].size_bytes for output in operator.outputs),
     )
 
 

@@ -1,21 +1,23 @@
 """What was observed: raw samples and per-image outcomes, one JSON line each. Statistics are derived elsewhere.
 
-A record names its artifact by hash. What was not measured is None beside a reason, never 0.
+A record names its artifact by hash. What was not measured is None beside a reason, never 0. Each line has the number
+of its schema and says which edgekit wrote it, so that an older one can name what reads it.
 """
 
 from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
+from edgekit import __version__
 from edgekit.errors import FileFormatError, OutputError
 
-SCHEMA = 1
+SCHEMA = 2
 _BLOCK_BYTES = 1 << 16
 
 
@@ -55,7 +57,10 @@ class Session(msgspec.Struct, frozen=True):
 
 
 class Fingerprint(msgspec.Struct, frozen=True):
-    """The machine as it was; a field is None where the system does not tell."""
+    """The machine as it was; a field is None where the system does not tell.
+
+    features: what the processor has of 8-bit dot products, as the kernel names it; records of schema 1 do not tell
+    """
 
     board: str | None
     cpu: str | None
@@ -75,9 +80,10 @@ class Fingerprint(msgspec.Struct, frozen=True):
     power_source: str | None = None
     swap_used_bytes: int | None = None
     pinned: tuple[int, ...] = ()
+    features: tuple[str, ...] = ()
 
 
-class State(msgspec.Struct, frozen=True):
+class State(msgspec.Struct, frozen=True, gc=False):
     """The machine at one moment of a session; a field is None where the system does not tell.
 
     at_s: seconds since the session began, by the monotonic clock
@@ -280,6 +286,7 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="kin
     verdict: Verdict | None = None
     summary: Summary | None = None
     schema: int = SCHEMA
+    written_by: str | None = __version__
 
 
 class OperatorCount(msgspec.Struct, frozen=True):
@@ -324,6 +331,7 @@ class Instructions(msgspec.Struct, frozen=True, tag="instructions", tag_field="k
     started_utc: str
     operators: tuple[OperatorCount, ...] = ()
     schema: int = SCHEMA
+    written_by: str | None = __version__
 
 
 class Quality(msgspec.Struct, frozen=True, tag="quality", tag_field="kind"):
@@ -332,7 +340,8 @@ class Quality(msgspec.Struct, frozen=True, tag="quality", tag_field="kind"):
     `rank` is the position of the true class among the outputs, best first and 0-based (equal outputs stand in the
     order of their class numbers), or None where no label is known. `agrees` and `kl_nats` compare with the
     reference: whether both name the same class, and KL(reference || this) of the output distributions. Both are
-    empty without a reference.
+    empty without a reference. `truth` and `answer` are the numbers of the true class and of the one that was named;
+    records of schema 1 have neither.
     """
 
     artifact_sha256: str
@@ -348,10 +357,29 @@ class Quality(msgspec.Struct, frozen=True, tag="quality", tag_field="kind"):
     reference_sha256: str | None = None
     agrees: tuple[bool, ...] = ()
     kl_nats: tuple[float, ...] = ()
+    truth: tuple[int | None, ...] = ()
+    answer: tuple[int, ...] = ()
     schema: int = SCHEMA
+    written_by: str | None = __version__
 
 
 Record = Measurement | Quality | Instructions
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """A record with the line that it was read from, counted from 1."""
+
+    record: Record
+    file: str
+    line: int
+
+
+class Flaw(msgspec.Struct, frozen=True):
+    """A line that is no record, and why."""
+
+    file: str
+    line: int
+    reason: str
 
 
 def utc_now() -> str:
@@ -377,25 +405,91 @@ def append(path: Path, *records: Record) -> None:
 
 def read(paths: Iterable[Path]) -> list[Record]:
     """Every record of the given files; what a crash left after the last newline is passed over."""
-    records: list[Record] = []
-    for path in paths:
-        try:
-            lines = path.read_bytes().split(b"\n")[:-1]
-        except OSError as error:
-            raise FileFormatError(f"cannot read {path}: {error.strerror}") from None
-        records += [_decode(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    flaws: list[Flaw] = []
+    records = [stored.record for stored in scan(paths, flaws)]
+    for flaw in flaws:
+        if flaw.reason != TORN:
+            raise FileFormatError(f"{flaw.file}, line {flaw.line}: {flaw.reason}")
     return records
 
 
-def _decode(path: Path, number: int, line: bytes) -> Record:
+def scan(paths: Iterable[Path], flaws: list[Flaw]) -> Iterator[Stored]:
+    """Every record of the given files with its line, one after another; what is none is added to `flaws`.
+
+    Records of an older schema come as those of today. FileFormatError for one of a newer schema, which nobody here
+    understands, and for a file that cannot be read.
+    """
+    for path in paths:
+        yield from _scan(path, flaws)
+
+
+def check(flaws: list[Flaw], most: int = 3) -> None:
+    """FileFormatError that counts and names the lines, unless there are none."""
+    if flaws:
+        named = "; ".join(f"{flaw.file}, line {flaw.line}: {flaw.reason}" for flaw in flaws[:most])
+        more = f"; and {len(flaws) - most} more" if len(flaws) > most else ""
+        lines = "1 line is" if len(flaws) == 1 else f"{len(flaws)} lines are"
+        raise FileFormatError(f"{lines} no result and can be skipped with --lenient: {named}{more}")
+
+
+TORN = "torn: a crash left it without its end"
+
+
+def _scan(path: Path, flaws: list[Flaw]) -> Iterator[Stored]:
     try:
-        record: Record = msgspec.json.decode(line, type=Record)
-    except msgspec.DecodeError as error:
-        raise FileFormatError(f"{path}, line {number}: not a result of this edgekit ({error})") from None
-    if record.schema > SCHEMA:
-        newer = f"schema {record.schema} is newer than {SCHEMA}; update edgekit to read it"
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                found = _decode(path, number, line) if line.strip() else None
+                if isinstance(found, Flaw):
+                    flaws.append(found)
+                elif found is not None:
+                    yield Stored(found, str(path), number)
+    except OSError as error:
+        raise FileFormatError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _decode(path: Path, number: int, line: bytes) -> Record | Flaw:
+    if not line.endswith(b"\n"):
+        return Flaw(str(path), number, TORN)
+    try:
+        return _current(_DECODER.decode(line), path, number)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        _refuse_newer(line, path, number)
+        return Flaw(str(path), number, f"not a result of this edgekit ({error})")
+
+
+_DECODER: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
+
+
+class _Version(msgspec.Struct, frozen=True):
+    """What every schema keeps, by which a line says what can read it."""
+
+    schema: int = 1
+    written_by: str | None = None
+
+
+def _refuse_newer(line: bytes, path: Path, number: int) -> None:
+    """FileFormatError for a line that only a newer edgekit could read."""
+    try:
+        version = msgspec.json.decode(line, type=_Version)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return
+    _check_schema(version, path, number)
+
+
+def _check_schema(found: Record | _Version, path: Path, number: int) -> None:
+    if found.schema > SCHEMA:
+        wanted = f"edgekit=={found.written_by}" if found.written_by else "--upgrade edgekit"
+        newer = f"schema {found.schema} is newer than {SCHEMA}; to read it: pip install '{wanted}'"
         raise FileFormatError(f"{path}, line {number}: {newer}")
-    return record
+
+
+def _current(record: Record, path: Path, number: int) -> Record:
+    """The record in today's schema; schema 1 did not say which edgekit wrote it, nor classes, nor features."""
+    if record.schema == SCHEMA:
+        return record
+    _check_schema(record, path, number)
+    return msgspec.structs.replace(record, schema=SCHEMA, written_by=None)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -143,13 +143,13 @@ def _draw(count: int, generator: random.Random) -> list[int]:
 
 def _widened(relative: Sequence[float], blocks: int) -> tuple[float, float]:
     """The 95 % percentile interval of sorted relative values, widened around 1 for how few blocks there are."""
-    factor = _student(blocks - 1) / Z95 * math.sqrt(blocks / (blocks - 1))
+    factor = student(blocks - 1) / Z95 * math.sqrt(blocks / (blocks - 1))
     low = relative[int(0.025 * len(relative))]
     high = relative[math.ceil(0.975 * len(relative)) - 1]
     return min(1.0, low**factor), max(1.0, high**factor)
 
 
-def _student(degrees: int) -> float:
+def student(degrees: int) -> float:
     """Student's 97.5 % quantile: exact for 1 and 2 degrees of freedom, else Cornish and Fisher's expansion."""
     if degrees <= 2:
         return (12.7062, 4.3027)[degrees - 1]

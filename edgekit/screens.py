@@ -16,6 +16,8 @@ from edgekit.fidelity import LARGEST_DB, short_names
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact, Card
+    from edgekit.compare.choose import Choice
+    from edgekit.compare.regress import Regression
     from edgekit.doctor import Finding
     from edgekit.fidelity import Audit, Hits
     from edgekit.inspection import Inspection, OperatorRow, TensorRow
@@ -175,6 +177,32 @@ def findings(found: Iterable[Finding], where: str = "This machine") -> Table:
         mark = Text("ok", "green") if finding.ok else Text("missing", "yellow")
         made.add_row(mark, finding.what, finding.found, "" if finding.ok else finding.remedy)
     return made
+
+
+def chosen(found: Sequence[Choice], basis: str) -> Table:
+    """The models in order, and below them those that do not fit, with the reasons."""
+    where = found[0].row.device if found else "no device"
+    made = table(f"Best models on {where}, by {basis} accuracy", "", "model", "recipe", "threads", "why", left=5)
+    for choice in found:
+        row = choice.row
+        place = Text("" if choice.place is None else str(choice.place), "bold green" if choice.place == 1 else "")
+        made.add_row(place, row.artifact_name, row.recipe or "", str(row.threads or ""), choice.reason)
+    return made
+
+
+def regression(found: Regression, share: float) -> Group:
+    """What changed for certain or by more than the limit, worst first, and what could not be compared."""
+    told = sorted((c for c in found.changes if c.certain and c.change), key=lambda c: -c.change)
+    made = table(
+        f"Changes beyond chance; the limit is {share:.1%}", "artifact", "figure", "device", "old", "new", "change"
+    )
+    for change in told:
+        style = "red" if change.worse_by(share) else "green" if change.change < 0 else ""
+        figures = (f"{change.old:.4g}", f"{change.new:.4g}", Text(f"{change.change:+.1%}", style))
+        made.add_row(change.artifact_name, change.what, change.device or "", *figures)
+    named = {"only in the old": found.only_old, "only in the new": found.only_new, "timing invalid": found.left_out}
+    notes = [Text(f"{words}: {', '.join(names)}") for words, names in named.items() if names]
+    return Group(made, Text(f"{len(found.changes)} figures compared"), *notes)
 
 
 def _summary(result: Inspection) -> Table:

@@ -20,7 +20,7 @@ from edgekit import artifact as artifacts
 from edgekit import cli, graph, quantize, recipe
 from edgekit.images import normalise
 
-VERBS = ("models", "export", "inspect", "eval", "bench", "profile", "compare", "doctor")
+VERBS = ("models", "export", "inspect", "eval", "bench", "profile", "compare", "choose", "doctor")
 
 
 @pytest.fixture

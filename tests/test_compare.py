@@ -281,9 +281,10 @@ def test_mixed_image_sets_are_noted_with_their_artifacts() -> None:
     assert "400 images (sha256 22222222): mobile" in note
 
 
-def test_an_image_set_that_was_replaced_is_not_noted() -> None:
+def test_of_an_image_set_that_was_replaced_only_the_record_is_noted() -> None:
     new = msgspec.structs.replace(JUDGED, images_sha256="2" * 64)
-    assert compare.compare([JUDGED, new]).notes == ()
+    (note,) = compare.compare([JUDGED, new]).notes
+    assert note == "1 earlier record of the same run was set aside: squeezenet_v1_1-224-int8."
 
 
 def test_different_protocols_and_runtimes_are_noted() -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import edgekit
 from edgekit import measurement
 from edgekit.errors import FileFormatError, OutputError
 from edgekit.measurement import Delegation, Energy, Fingerprint, Measurement, Protocol, Quality
@@ -166,3 +167,60 @@ def test_a_record_of_before_sessions_is_still_read(tmp_path: Path) -> None:
     (found,) = measurement.read([path])
     assert found == TIMED
     assert isinstance(found, Measurement) and found.verdict is None and found.states == ()
+
+
+def older(record: Measurement | Quality, **fields: object) -> bytes:
+    """A line of schema 1, which said neither who wrote it, nor classes, nor what the processor can."""
+    line = msgspec.to_builtins(record)
+    line = {name: value for name, value in line.items() if name not in ("written_by", "truth", "answer")}
+    if "fingerprint" in line:
+        del line["fingerprint"]["features"]
+    return msgspec.json.encode(line | {"schema": 1} | fields) + b"\n"
+
+
+def test_lines_of_schema_1_come_as_those_of_today(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_bytes(older(TIMED) + older(JUDGED))
+    timed, judged = measurement.read([path])
+    assert timed == msgspec.structs.replace(TIMED, written_by=None)
+    assert judged == msgspec.structs.replace(JUDGED, written_by=None)
+    assert (timed.schema, judged.schema) == (measurement.SCHEMA, measurement.SCHEMA)
+
+
+def test_what_is_published_here_is_of_schema_1_and_is_read() -> None:
+    folder = Path(__file__).parents[1] / "benchmarks" / "results" / "amd-epyc-2-cores"
+    lines = (folder / "measurements.jsonl").read_bytes().splitlines()
+    assert {msgspec.json.decode(line)["schema"] for line in lines} == {1}
+    assert len(measurement.read([folder / "measurements.jsonl"])) == len(lines)
+
+
+@pytest.mark.parametrize("extra", [{}, {"threads": {"several": 2}}, {"kind": "dream"}])
+def test_a_newer_schema_is_refused_with_the_version_to_install(tmp_path: Path, extra: dict[str, object]) -> None:
+    """Whether this edgekit could make something of the line or not."""
+    path = tmp_path / "results.jsonl"
+    line = msgspec.to_builtins(TIMED) | {"schema": measurement.SCHEMA + 1, "written_by": "9.1.0"} | extra
+    path.write_bytes(msgspec.json.encode(line) + b"\n")
+    for read in (measurement.read, lambda paths: list(measurement.scan(paths, []))):
+        with pytest.raises(FileFormatError, match=r"line 1: schema 3 is newer than 2; .*'edgekit==9\.1\.0'"):
+            read([path])
+
+
+def test_flaws_are_counted_named_and_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    whole = msgspec.json.encode(TIMED) + b"\n"
+    path.write_bytes(whole + b'{"kind": "poem"}\n\n' + whole + b"\xff\xfe\n" + whole[:100])
+    flaws: list[measurement.Flaw] = []
+    found = list(measurement.scan([path], flaws))
+    assert [(stored.line, stored.file) for stored in found] == [(1, str(path)), (4, str(path))]
+    assert [flaw.line for flaw in flaws] == [2, 5, 6] and flaws[-1].reason == measurement.TORN
+    with pytest.raises(
+        FileFormatError, match=r"^3 lines are no result .* --lenient: .*, line 2: .*line 5: .*line 6: torn"
+    ):
+        measurement.check(flaws)
+    measurement.check([])
+
+
+def test_a_record_says_who_wrote_it(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    measurement.append(path, TIMED)
+    assert msgspec.json.decode(path.read_bytes())["written_by"] == edgekit.__version__

@@ -144,4 +144,4 @@ def test_slices_that_do_not_pair_up_are_refused() -> None:
 
 @pytest.mark.parametrize(("degrees", "value"), [(1, 12.706), (2, 4.303), (3, 3.182), (9, 2.262), (30, 2.042)])
 def test_students_quantiles_are_those_of_the_tables(degrees: int, value: float) -> None:
-    assert sampling._student(degrees) == pytest.approx(value, rel=0.01)
+    assert sampling.student(degrees) == pytest.approx(value, rel=0.01)

@@ -105,6 +105,7 @@ class Local(Device):
             power_source=now.power_source,
             swap_used_bytes=now.swap_used_bytes,
             pinned=cores,
+            features=_features(self._root),
         )
 
     def run(
@@ -265,6 +266,16 @@ def _cpu(root: Path) -> str | None:
         return " + ".join(f"{count}x {name}" for name, count in cores.items())
     names = _cpuinfo(info, "model name")
     return names[0] if names else _sysctl("machdep.cpu.brand_string")
+
+
+_WANTED = ("asimd", "asimddp", "i8mm", "avx2", "avx_vnni", "avx512_vnni")  # what the speed of int8 depends on
+
+
+def _features(root: Path) -> tuple[str, ...]:
+    """Which of the wanted ones the processor has, as /proc/cpuinfo names them; empty where it is silent."""
+    info = text(root / "proc/cpuinfo") or ""
+    told = set(" ".join([*_cpuinfo(info, "Features")[:1], *_cpuinfo(info, "flags")[:1]]).split())
+    return tuple(feature for feature in _WANTED if feature in told)
 
 
 def _cpuinfo(info: str, field: str) -> list[str]:

@@ -23,7 +23,7 @@ from edgekit.spec import ModelSpec, Published
 if TYPE_CHECKING:
     from keras import Model
 
-__all__ = ["build", "count", "find", "layer_table", "outline", "specs"]
+__all__ = ["build", "count", "find", "layer_table", "outline", "published", "specs"]
 
 Option = bool | int | float | str
 
@@ -43,6 +43,13 @@ def specs() -> list[ModelSpec]:
     """Every named variant, family by family, the family that starts smallest first."""
     families = sorted(_families().values(), key=lambda family: family.VARIANTS[0].params or 0)
     return [spec for family in families for spec in family.VARIANTS]
+
+
+def published() -> dict[tuple[str, int], Published]:
+    """Every published accuracy by name and input size, of each named variant at its own size and the usual ones."""
+    sizes = (96, 128, 160, 192, 224)
+    asked = [find(spec.name, input_size=size) for spec in specs() for size in {spec.input_size, *sizes}]
+    return {(spec.name, spec.input_size): spec.published for spec in asked if spec.published}
 
 
 def find(

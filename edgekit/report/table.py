@@ -53,7 +53,8 @@ class Column(msgspec.Struct, frozen=True):
 
     The keys of `values` carry units; each value is the path of a field, "top1.low".
     `foldable` columns may move to the caption where all rows agree; `spare` ones may go where there is no room;
-    `optional` ones are there only if some row has something in them.
+    `optional` ones are there only if some row has something in them. `judged` ones are of the record of the images,
+    the others of that of the device.
     """
 
     title: str
@@ -64,6 +65,7 @@ class Column(msgspec.Struct, frozen=True):
     foldable: bool = False
     spare: bool = False
     optional: bool = False
+    judged: bool = False
 
     @property
     def heading(self) -> str:
@@ -203,6 +205,12 @@ def _text(value: Value, why_empty: str) -> Cell:
     return _empty(why_empty) if value is None else Cell(plain(str(value)))
 
 
+def _recipe(row: Row) -> Cell:
+    """The recipe; an untrained file is marked, whose accuracy would mean nothing."""
+    found = _text(row.recipe, "the file carries no card")
+    return msgspec.structs.replace(found, detail="random weights") if row.weights == "random" else found
+
+
 def _kl(row: Row) -> Cell:
     return _empty(_NO_REFERENCE) if row.kl_nats is None else Cell(f"{row.kl_nats:.4f}")
 
@@ -276,20 +284,29 @@ COLUMNS = (
         {"model": "model", "artifact": "artifact_name", "artifact_sha256": "artifact_sha256"},
         numeric=False,
     ),
-    Column(
-        "Recipe", "", lambda row: _text(row.recipe, "the file carries no card"), {"recipe": "recipe"}, numeric=False
-    ),
+    Column("Recipe", "", _recipe, {"recipe": "recipe", "weights": "weights"}, numeric=False),
     Column("Size", "MB", lambda row: _number(row.size_bytes / 1e6, ""), {"size_bytes": "size_bytes"}),
-    Column("Top-1", "%", _top1, {"top1": "top1.value", "top1_low": "top1.low", "top1_high": "top1.high"}),
-    Column("Top-5", "%", lambda row: _percent(row.top5, _NOT_JUDGED), {"top5": "top5.value"}),
-    Column("Agrees", "%", lambda row: _percent(row.agreement, _NO_REFERENCE), {"agreement": "agreement.value"}),
-    Column("KL", "nats", _kl, {"kl_nats": "kl_nats"}, spare=True),
+    Column(
+        "Download",
+        "MB",
+        lambda row: _number(None if row.download_bytes is None else row.download_bytes / 1e6, "no manifest lists it"),
+        {"download_bytes": "download_bytes"},
+        spare=True,
+        optional=True,
+    ),
+    Column("Top-1", "%", _top1, {"top1": "top1.value", "top1_low": "top1.low", "top1_high": "top1.high"}, judged=True),
+    Column("Top-5", "%", lambda row: _percent(row.top5, _NOT_JUDGED), {"top5": "top5.value"}, judged=True),
+    Column(
+        "Agrees", "%", lambda row: _percent(row.agreement, _NO_REFERENCE), {"agreement": "agreement.value"}, judged=True
+    ),
+    Column("KL", "nats", _kl, {"kl_nats": "kl_nats"}, spare=True, judged=True),
     Column(
         "Images",
         "",
         lambda row: _text(row.top1.of if row.top1 else None, _NOT_JUDGED),
         {"images": "top1.of"},
         foldable=True,
+        judged=True,
     ),
     Column(
         "Median",

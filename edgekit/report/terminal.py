@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
+
 from edgekit.compare import Comparison
 from edgekit.report.table import Cell, Layout, lay_out, superscript
 
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 WIDE = 100
+MOST_ROWS = 100  # a terminal is no place to look through more
+_MOST_NOTES = 100
 
 
 def render(comparison: Comparison, width: int = WIDE) -> Table:
@@ -20,12 +24,14 @@ def render(comparison: Comparison, width: int = WIDE) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    layout = lay_out(comparison, fold=True, spare=width >= WIDE)
+    shown = msgspec.structs.replace(comparison, rows=comparison.rows[:MOST_ROWS])
+    layout = lay_out(shown, fold=True, spare=width >= WIDE)
+    hidden = len(comparison.rows) - len(shown.rows)
     table = Table(
         title=Text(layout.caption),
         title_justify="left",
         title_style="bold",
-        caption=Text(_below(layout)),
+        caption=Text(_below(layout, hidden)),
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 0) if width < WIDE else (0, 1),
@@ -50,6 +56,12 @@ def _text(cell: Cell) -> Text:
     return text
 
 
-def _below(layout: Layout) -> str:
+def _below(layout: Layout, hidden: int) -> str:
+    more = [f"{hidden} rows more; --csv and --html have them all."] if hidden else []
     footnotes = [f"{superscript(number)} {why}" for number, why in enumerate(layout.footnotes, 1)]
-    return "\n".join([*footnotes, *layout.notes])
+    return "\n".join([*more, *footnotes, *layout.notes[:_MOST_NOTES], *_unsaid(layout)])
+
+
+def _unsaid(layout: Layout) -> list[str]:
+    more = len(layout.notes) - _MOST_NOTES
+    return [f"{more} notes more; --markdown and --html have them all."] if more > 0 else []

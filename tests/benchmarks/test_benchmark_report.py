@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from edgekit import artifact, measurement
+from edgekit.errors import FileFormatError
 from edgekit.measurement import Protocol, Quality, Session
 
 ROOT = Path(__file__).parents[2]
@@ -42,10 +44,10 @@ def test_the_report_says_what_and_where_and_when(report: ModuleType, results: Pa
     assert "\n## Raspberry Pi 5 (fake)\n" in text
     assert "Cortex-A76 (2 cores, aarch64), Linux 6, ai-edge-litert 2.3.0, Python 3.11.2, governor unknown." in text
     assert "Measured 2026-01-01." in text
-    assert "| one-32-int8 |" in text and "75.00 (" in text
+    assert "[one-32-int8](results/board/measurements.jsonl#L1) |" in text and "75.00 (" in text
     board, accuracy = text.split("## Accuracy")
     assert "never-timed" not in board
-    assert "| never-timed | 10 | 75.00 | 75.00 |" in accuracy
+    assert "| [never-timed](results/quality.jsonl#L2) | 10 | 75.00 | 75.00 |" in accuracy
 
 
 def test_the_check_passes_on_a_fresh_report_and_fails_on_an_edited_one(report: ModuleType, results: Path) -> None:
@@ -68,5 +70,30 @@ def test_without_results_the_report_says_so(report: ModuleType, tmp_path: Path) 
     assert report.render(tmp_path / "none").endswith("No results yet.\n")
 
 
+def test_every_link_leads_to_the_line_that_it_names(report: ModuleType) -> None:
+    text = report.render(report.HERE / "results")
+    links = re.findall(r"\[([^\]]*)\]\((results/[^)#]*)#L(\d+)\)", text)
+    assert len(links) > 100
+    for words, file, line in links:
+        record = (report.HERE / file).read_text("utf-8").splitlines()[int(line) - 1]
+        assert words.split()[0].strip("*") in record or "n = " in words or "packed" in words, (words, file, line)
+
+
+def test_the_sentences_are_in_the_readme_and_agree_with_the_table(report: ModuleType) -> None:
+    found = report.Found(report.HERE / "results")
+    said = report.sentences(found)
+    assert len(said) == 3
+    words = {answer.beside.standing.word for answer in report.answers.answers(found.besides)}
+    assert ("better than" in " ".join(said)) == ("better" in words)
+    assert all(report.markdown.escape(sentence) in report.README.read_text("utf-8") for sentence in said)
+
+
+def test_a_readme_without_a_place_for_the_results_is_an_error(report: ModuleType) -> None:
+    found = report.Found(report.HERE / "results")
+    with pytest.raises(FileFormatError, match="has no lines"):
+        report.readme("# edgekit\n", found)
+
+
 def test_the_report_in_the_repository_is_fresh(report: ModuleType) -> None:
+    pytest.importorskip("vl_convert", reason="the picture needs vl-convert: pip install 'edgekit[report]'")
     assert report.main(["--check"]) == 0

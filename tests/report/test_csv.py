@@ -33,5 +33,5 @@ def test_a_name_that_looks_like_a_formula_is_text(hostile: Comparison) -> None:
 
 
 def test_nothing_gives_the_headings_alone() -> None:
-    assert csv_report.render(Comparison(())).startswith("model,artifact,artifact_sha256,recipe,size_bytes,top1,")
+    assert csv_report.render(Comparison(())).startswith("model,artifact,artifact_sha256,recipe,weights,size_bytes,")
     assert read(Comparison(())) == []
