@@ -2,8 +2,9 @@
 
 Usage: python benchmarks/report.py [--check]
 Timings and counts are read from results/<device>/*.jsonl; what belongs to no device lies in results itself: accuracies
-in quality.jsonl, files without trained weights in untrained.json, edgekit's own speed in speed.json, sessions over ssh in remote.json.
-Published files are those of export/manifest.json. Every figure leads to the line that it is from.
+in quality.jsonl, files without trained weights in untrained.json, edgekit's own speed in speed.json, sessions
+over ssh in remote.json. Published files are those of export/manifest.json. Every figure leads to the line
+that it is from.
 """
 
 from __future__ import annotations

@@ -61,11 +61,10 @@ android = typer.Typer(
 )
 app.add_typer(android, name="android")
 
+_PLACES = "local, ssh://USER@HOST, adb:SERIAL, app:SERIAL, emulated:cortex-a76."
 Where = Annotated[
     str,
-    typer.Option(
-        "--device", metavar="WHERE", help="local, ssh://USER@HOST, adb:SERIAL, app:SERIAL, emulated:cortex-a76."
-    ),
+    typer.Option("--device", metavar="WHERE", help=_PLACES),
 ]
 Phone = Annotated[
     str, typer.Option("--device", metavar="adb:SERIAL", help="The phone; not needed while only one is connected.")
