@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from edgekit.artifact import PACKED_MARK
 from edgekit.compress.limits import BLOCK_BYTES, MOST_BYTES, MOST_RATIO, damaged
 from edgekit.errors import FileFormatError
 
-MAGIC = b"\x89EKZ\r\n\x1a\n"
+MAGIC = PACKED_MARK
 VERSION = 1
 SUFFIX = ".ekz"
 KINDS = ("tflite", "net")  # what comes out, by its number

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -31,6 +32,21 @@ _BLOCK = 64  # columns between two updates of the rest
 _WIDEST = 4096  # kernels with more inputs than this are rounded to the nearest: their curvature would not fit
 _SWEEPS = 3
 _MOST_WORK = 2e9  # multiplications of a sweep; dense layers beyond it get none
+
+
+class Chooser(Protocol):
+    """Chooses codes by rules of its own, such as how few bytes they take, and may remember them from run to run."""
+
+    def known(self, graph: Graph, layer: Operator) -> Rounded | None:
+        """What was chosen for a layer before; its inputs are not observed then."""
+
+    def choose(
+        self, graph: Graph, layer: Operator, floor: Array | None, curvature: Array | None
+    ) -> tuple[Array, Array]:
+        """Codes, (groups, outputs, n), and steps, (groups, outputs), with which they fit an int8 kernel."""
+
+    def settled(self, graph: Graph, layer: Operator, rounded: Rounded) -> None:
+        """Hears what becomes of a layer."""
 
 
 @dataclass
@@ -80,20 +96,25 @@ def round_weights(
     gptq: bool = True,
     correct_bias: bool = True,
     progress: Progress | None = None,
+    chooser: Chooser | None = None,
 ) -> dict[int, Rounded]:
     """Kernel, scales and bias of every layer of the float `graph`, by the index of the float kernel's tensor.
 
-    `model` is the float graph written out; `build` makes the graph whose activations the layers see.
+    `model` is the float graph written out; `build` makes the graph whose activations the layers see. A `chooser`
+    takes the place of GPTQ.
     """
     stages = _stages(graph)
     means = _float_means(graph, model, samples, stages)
     rounded: dict[int, Rounded] = {}
     chain = _Chain(samples)
     for number, (tensor, layers) in enumerate(stages.items()):
-        found = _observe(graph, layers, chain.values(build(rounded), tensor), means, gptq)
-        for layer in layers:
-            kernel = layer.inputs[1]
-            rounded[kernel] = _rounded(graph, layer, found[kernel], chain, gptq, correct_bias)
+        known = {layer.inputs[1]: chooser.known(graph, layer) for layer in layers} if chooser else {}
+        if not known or None in known.values():
+            found = _observe(graph, layers, chain.values(build(rounded), tensor), means, gptq)
+            for layer in layers:
+                kernel = layer.inputs[1]
+                known[kernel] = _rounded(graph, layer, found[kernel], chain, gptq, correct_bias, chooser)
+        rounded.update({kernel: each for kernel, each in known.items() if each is not None})
         if progress:
             progress(number + 1, len(stages))
     return rounded
@@ -243,22 +264,35 @@ def _inputs(graph: Graph, layer: Operator, value: Array, sample: int) -> Array:
 
 
 def _rounded(
-    graph: Graph, layer: Operator, found: _Statistics, chain: _Chain, gptq: bool, correct_bias: bool
+    graph: Graph,
+    layer: Operator,
+    found: _Statistics,
+    chain: _Chain,
+    gptq: bool,
+    correct_bias: bool,
+    chooser: Chooser | None = None,
 ) -> Rounded:
     tensor, bias = graph.tensors[layer.inputs[1]], _bias(graph, layer)
     assert tensor.data is not None
-    scales = kernels.channel_scales(tensor.data, kernels.channel_axis(layer), chain.bias_floor(layer, bias))
     weights = patches.as_matrix(graph, layer, tensor.data.astype(np.float64))
-    steps = np.broadcast_to(scales.astype(np.float64), (weights.shape[0] * weights.shape[1],))
-    steps = steps.reshape(weights.shape[:2])
-    curvature = found.covariance() if gptq else None
-    codes = _nearest(weights / steps[:, :, None]) if curvature is None else _compensated(weights, steps, curvature)
+    floor, curvature = chain.bias_floor(layer, bias), found.covariance() if gptq else None
+    if chooser is not None:
+        codes, steps = chooser.choose(graph, layer, floor, curvature)
+        scales = steps.reshape(-1).astype(np.float32)[: None if kernels.channel_axis(layer) is not None else 1]
+    else:
+        scales = kernels.channel_scales(tensor.data, kernels.channel_axis(layer), floor)
+        steps = np.broadcast_to(scales.astype(np.float64), (weights.shape[0] * weights.shape[1],))
+        steps = steps.reshape(weights.shape[:2])
+        codes = _nearest(weights / steps[:, :, None]) if curvature is None else _compensated(weights, steps, curvature)
     if correct_bias:
         left = np.einsum("gon,gn->go", weights, found.reference)
         left -= np.einsum("gon,gn->go", codes * steps[:, :, None], found.mean)
         bias = bias + left.reshape(-1)
     kernel = patches.from_matrix(graph, layer, codes).astype(np.int8)
-    return Rounded(kernel, scales, bias.astype(np.float32))
+    rounded = Rounded(kernel, scales, bias.astype(np.float32))
+    if chooser is not None:
+        chooser.settled(graph, layer, rounded)
+    return rounded
 
 
 def _bias(graph: Graph, layer: Operator) -> Array:
