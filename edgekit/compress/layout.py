@@ -36,6 +36,14 @@ def pieces(content: bytes) -> list[list[Piece]]:
     return _blocks(len(content), _found(content, graph), _tail_start(content))
 
 
+def is_float(content: bytes) -> bool:
+    """Whether a .tflite computes in float and stores its weights so: none of its tensors is quantized."""
+    graph = graphs.load(content)
+    return all(tensor.quantization is None for tensor in graph.tensors) and any(
+        operator.has_weights and graph.tensors[operator.inputs[1]].dtype == "float32" for operator in graph.operators
+    )
+
+
 def _tail_start(content: bytes) -> int:
     """Where the zip tail begins: behind the flatbuffer, at the first local header that the end record reaches."""
     place = content.find(b"PK\x03\x04")

@@ -15,7 +15,7 @@ import numpy as np
 
 from edgekit.compress.gradients import Curvature
 from edgekit.graph import Array, Graph, Operator
-from edgekit.quantize import kernels, patches
+from edgekit.quantize import kernels
 from edgekit.quantize.kernels import Rounded
 
 LIMIT = 127
@@ -210,12 +210,12 @@ class Chooser:
         return self.recall(layer_name(graph, layer))
 
     def choose(
-        self, graph: Graph, layer: Operator, floor: Array | None, curvature: Array | None
+        self, graph: Graph, layer: Operator, weights: Array, floor: Array | None, curvature: Array | None
     ) -> tuple[Array, Array]:
         """Codes and steps of a layer."""
         name = layer_name(graph, layer)
         found = self.curvatures.get(layer.inputs[1]) if self.curvatures else None
-        self.problems[name] = problem(graph, layer, floor, curvature, found)
+        self.problems[name] = problem(graph, layer, weights, floor, curvature, found)
         choice = self.choices[name] = choose(self.problems[name], self.price)
         return choice.codes, choice.steps
 
@@ -230,15 +230,17 @@ def layer_name(graph: Graph, layer: Operator) -> str:
 
 
 def problem(
-    graph: Graph, layer: Operator, floor: Array | None, inputs: Array | None, found: Curvature | None
+    graph: Graph,
+    layer: Operator,
+    weights: Array,
+    floor: Array | None,
+    inputs: Array | None,
+    found: Curvature | None,
 ) -> Problem:
     """What is to be chosen for a layer, from its inputs' covariance and the gradients' curvature, where there are any.
 
     Without gradients a layer's loss is its squared error as a share of its output's variance.
     """
-    data = graph.tensors[layer.inputs[1]].data
-    assert data is not None
-    weights = patches.as_matrix(graph, layer, data.astype(np.float64))
     groups, outputs, width = weights.shape
     if inputs is None:
         inputs = np.broadcast_to(np.eye(width), (groups, width, width))
@@ -248,8 +250,9 @@ def problem(
         if not _is_last(graph, layer):
             importance = _importance(found.outputs)
     axis = kernels.channel_axis(layer)
-    least = np.broadcast_to(kernels.channel_scales(data, axis, floor).astype(np.float64), (groups * outputs,))
-    return Problem(weights, curvature, importance, least.reshape(groups, outputs), axis is None)
+    reach = np.abs(weights).max(2) / LIMIT
+    least = np.maximum(np.where(reach > 0, reach, 1.0 / LIMIT), 0 if floor is None else floor.reshape(groups, outputs))
+    return Problem(weights, curvature, importance, least, axis is None)
 
 
 def _relative(weights: Array, inputs: Array) -> Array:

@@ -41,9 +41,13 @@ class Chooser(Protocol):
         """What was chosen for a layer before; its inputs are not observed then."""
 
     def choose(
-        self, graph: Graph, layer: Operator, floor: Array | None, curvature: Array | None
+        self, graph: Graph, layer: Operator, weights: Array, floor: Array | None, curvature: Array | None
     ) -> tuple[Array, Array]:
-        """Codes, (groups, outputs, n), and steps, (groups, outputs), with which they fit an int8 kernel."""
+        """Codes, (groups, outputs, n), and steps, (groups, outputs), with which they fit an int8 kernel.
+
+        `weights` are not quite the layer's: on the inputs that the quantized layers give, they come nearest to its
+        outputs.
+        """
 
     def settled(self, graph: Graph, layer: Operator, rounded: Rounded) -> None:
         """Hears what becomes of a layer."""
@@ -60,11 +64,14 @@ class _Statistics:
     reference: Array  # (groups, n)
     products: Array | None  # (groups, n, n), or None where only means are wanted
     total: Array  # (groups, n)
+    crossed: Array | None = None  # (groups, n, n), of the float model's inputs by these, where they are wanted
     positions: int = 0
 
-    def add(self, rows: Array) -> None:
-        """Counts inputs of shape (groups, positions, n)."""
+    def add(self, rows: Array, exact: Array | None = None) -> None:
+        """Counts inputs of shape (groups, positions, n), and what the float model has in their place."""
         moved = rows - self.reference[:, None, :].astype(np.float32)
+        if self.crossed is not None and exact is not None:
+            self.crossed += (exact - self.reference[:, None, :].astype(np.float32)).transpose(0, 2, 1) @ moved
         if self.products is not None:
             self.products += moved.transpose(0, 2, 1) @ moved
         self.total += moved.sum(1, dtype=np.float64)
@@ -87,6 +94,17 @@ class _Statistics:
         found += np.eye(moved.shape[1]) * rounding[:, None, None]
         return found
 
+    def best_weights(self, weights: Array) -> Array:
+        """Weights, (groups, outputs, n), that come nearest to these ones' outputs on the float model's inputs."""
+        covariance = self.covariance()
+        if self.crossed is None or covariance is None:
+            return weights
+        missed = self.crossed / self.positions - covariance
+        firm = _DAMPING * np.einsum("gnn->gn", covariance).mean(1) + 1e-12
+        damped = covariance + np.eye(covariance.shape[1]) * firm[:, None, None]
+        found: Array = weights + np.linalg.solve(damped, (weights @ missed).transpose(0, 2, 1)).transpose(0, 2, 1)
+        return found
+
 
 def round_weights(
     graph: Graph,
@@ -106,11 +124,12 @@ def round_weights(
     stages = _stages(graph)
     means = _float_means(graph, model, samples, stages)
     rounded: dict[int, Rounded] = {}
-    chain = _Chain(samples)
+    chain, exact = _Chain(samples), _Chain(samples) if chooser else None
     for number, (tensor, layers) in enumerate(stages.items()):
         known = {layer.inputs[1]: chooser.known(graph, layer) for layer in layers} if chooser else {}
         if not known or None in known.values():
-            found = _observe(graph, layers, chain.values(build(rounded), tensor), means, gptq)
+            values = chain.values(build(rounded), tensor)
+            found = _observe(graph, layers, values, means, gptq, exact.values(graph, tensor) if exact else None)
             for layer in layers:
                 kernel = layer.inputs[1]
                 known[kernel] = _rounded(graph, layer, found[kernel], chain, gptq, correct_bias, chooser)
@@ -242,19 +261,27 @@ def _float_means(
 
 
 def _observe(
-    graph: Graph, layers: Sequence[Operator], values: Iterator[Array], means: Mapping[int, Array], gptq: bool
+    graph: Graph,
+    layers: Sequence[Operator],
+    values: Iterator[Array],
+    means: Mapping[int, Array],
+    gptq: bool,
+    exact: Iterator[Array] | None = None,
 ) -> dict[int, _Statistics]:
     found: dict[int, _Statistics] = {}
-    numbered = enumerate(values)
+    numbered = enumerate(zip(values, exact or itertools.repeat(None)))  # noqa: B905
     while few := list(itertools.islice(numbered, _AT_ONCE)):
         for layer in layers:
-            parts = [_inputs(graph, layer, value, sample) for sample, value in few]
-            rows, kernel = np.concatenate(parts, axis=1), layer.inputs[1]
+            rows = np.concatenate([_inputs(graph, layer, value, sample) for sample, (value, _) in few], axis=1)
+            others = [_inputs(graph, layer, other, sample) for sample, (_, other) in few if other is not None]
+            kernel = layer.inputs[1]
             if kernel not in found:
                 wide = not gptq or rows.shape[2] > _WIDEST
-                products = None if wide else np.zeros((len(rows), rows.shape[2], rows.shape[2]))
-                found[kernel] = _Statistics(means[kernel], products, np.zeros(rows.shape[::2]))
-            found[kernel].add(rows)
+                square = (len(rows), rows.shape[2], rows.shape[2])
+                products = None if wide else np.zeros(square)
+                crossed = np.zeros(square) if others and not wide else None
+                found[kernel] = _Statistics(means[kernel], products, np.zeros(rows.shape[::2]), crossed)
+            found[kernel].add(rows, np.concatenate(others, axis=1) if others else None)
     return found
 
 
@@ -277,7 +304,7 @@ def _rounded(
     weights = patches.as_matrix(graph, layer, tensor.data.astype(np.float64))
     floor, curvature = chain.bias_floor(layer, bias), found.covariance() if gptq else None
     if chooser is not None:
-        codes, steps = chooser.choose(graph, layer, floor, curvature)
+        codes, steps = chooser.choose(graph, layer, found.best_weights(weights), floor, curvature)
         scales = steps.reshape(-1).astype(np.float32)[: None if kernels.channel_axis(layer) is not None else 1]
     else:
         scales = kernels.channel_scales(tensor.data, kernels.channel_axis(layer), floor)

@@ -37,6 +37,14 @@ def read(path: Path) -> Weights:
     return Weights(layers, path.name, hashlib.sha256(content).hexdigest(), INPUT)
 
 
+def entries(path: Path) -> dict[str, tuple[int, int, int]]:
+    """For each layer how many weights it has, how many of them are not 0, and how many biases. Errors: as `read`."""
+    return {
+        layer.name: (layer.kernel.size, int(np.count_nonzero(layer.kernel)), layer.arrays["bias"].size)
+        for layer in read(path).layers
+    }
+
+
 def squeezenet_layers() -> list[Layer]:
     """The file's 26 layers in order; it stores no names and no shapes."""
     layers: list[Layer] = [("conv1", (96, 3, 7, 7))]
