@@ -204,7 +204,8 @@ def export(
 )
 def compress(
     name: Annotated[
-        str | None, typer.Argument(metavar="MODEL|FILE", help="A network, a float .tflite, or any file to pack as it is.")
+        str | None,
+        typer.Argument(metavar="MODEL|FILE", help="A network, a float .tflite, or any file to pack as it is."),
     ] = None,
     target: Annotated[
         str | None, typer.Option(metavar="SIZE", help="At most so many bytes: 400KB, 0.5MB, 350000.")

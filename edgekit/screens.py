@@ -355,7 +355,9 @@ def compressed(found: Compressed) -> RenderableType:
 
 
 def _attempts(attempts: Sequence[Attempt]) -> list[RenderableType]:
-    made = table("Attempts, judged on images that chose nothing", "nats a bit", ".ekz bytes", "agrees", "KL nats", "top-1")
+    made = table(
+        "Attempts, judged on images that chose nothing", "nats a bit", ".ekz bytes", "agrees", "KL nats", "top-1"
+    )
     for each in attempts:
         top1 = ""
         if each.top1 is not None and each.float_top1 is not None:

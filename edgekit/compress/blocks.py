@@ -113,10 +113,10 @@ def to_symbols(part: bytes, piece: Piece) -> Array:
 def _from_symbols(symbols: Array, piece: Piece) -> bytes:
     codes = symbols + np.uint8(piece.zero)
     if not piece.palette:
-        return codes.tobytes()
+        return bytes(codes)
     if codes.max(initial=0) >= len(piece.palette):
         raise damaged("a weight is none of its kernel's values")
-    return np.array(piece.palette, "<f4")[codes].tobytes()
+    return bytes(np.array(piece.palette, "<f4")[codes])
 
 
 def _add(coded: list[bytes], shown: list[Section], name: str, content: bytes) -> None:
@@ -266,5 +266,3 @@ class _Reader:
     def end(self) -> None:
         if self.place != len(self.content):
             raise damaged("there is something behind the last section")
-
-

@@ -174,14 +174,20 @@ def _from_planes(coded: bytes, size: int) -> bytes:
 def _turned(content: bytes, by: int) -> bytes:
     whole = len(content) // 4 * 4
     words = np.frombuffer(content, np.uint8, whole).reshape((-1, 4) if by > 0 else (4, -1))
-    return words.T.tobytes() + content[whole:]
+    turned: bytes = words.T.tobytes()
+    return turned + content[whole:]
 
 
 CODECS = (
     Codec(0, "stored", lambda content: content, lambda coded, size: coded),
     Codec(1, "deflate", _deflate, _inflate),
     Codec(2, "lzma", lambda content: _to_lzma(content, 3, 0, 0), lambda coded, size: _from_lzma(coded, size, 3, 0, 0)),
-    Codec(3, "lzma words", lambda content: _to_lzma(content, 0, 2, 2), lambda coded, size: _from_lzma(coded, size, 0, 2, 2)),
+    Codec(
+        3,
+        "lzma words",
+        lambda content: _to_lzma(content, 0, 2, 2),
+        lambda coded, size: _from_lzma(coded, size, 0, 2, 2),
+    ),
     Codec(4, "bzip2", bz2.compress, _from_bz2),
     Codec(5, "rans", _to_rans, _from_rans),
     Codec(6, "byte planes", _to_planes, _from_planes),

@@ -123,7 +123,9 @@ class _Pass:
         return data
 
 
-def _windows(backward: _Pass, operator: Operator, taps: tuple[int, int]) -> tuple[Array, Array, list[tuple[slice, slice]]]:
+def _windows(
+    backward: _Pass, operator: Operator, taps: tuple[int, int]
+) -> tuple[Array, Array, list[tuple[slice, slice]]]:
     """The padded input, zeros of its shape, and the part of it that each tap sees."""
     options, value = operator.options, backward.values[operator.data][0]
     steps = options.strideH, options.strideW
@@ -246,7 +248,9 @@ def _sum(backward: _Pass, operator: Operator, slopes: Array) -> None:
 def _padded(backward: _Pass, operator: Operator, slopes: Array) -> None:
     widths = backward.graph.tensors[operator.inputs[1]].data
     assert widths is not None
-    kept = tuple(slice(int(before), size - int(after)) for (before, after), size in zip(widths, slopes.shape, strict=True))
+    kept = tuple(
+        slice(int(before), size - int(after)) for (before, after), size in zip(widths, slopes.shape, strict=True)
+    )
     backward.add(operator.inputs[0], slopes[kept])
 
 

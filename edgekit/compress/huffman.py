@@ -32,7 +32,9 @@ def code_lengths(counts: Array) -> Array:
 
 def _lengths(counts: Array) -> Array:
     lengths = np.zeros(_SYMBOLS, np.uint8)
-    heap = [(int(count), int(symbol), (int(symbol),)) for symbol, count in enumerate(counts) if count]
+    heap: list[tuple[int, int, tuple[int, ...]]] = [
+        (int(count), symbol, (symbol,)) for symbol, count in enumerate(counts) if count
+    ]
     if len(heap) == 1:
         lengths[heap[0][1]] = 1
     heapq.heapify(heap)
@@ -50,14 +52,16 @@ def encode(symbols: Array) -> bytes:
     codes = _codes(lengths)
     lanes = [_bits(symbols[lane::LANES], lengths, codes) for lane in range(LANES)]
     packed = (lengths[0::2] | lengths[1::2] << 4).astype(np.uint8)
-    return packed.tobytes() + np.array([len(lane) for lane in lanes], "<u4").tobytes() + b"".join(lanes)
+    sizes = np.array([len(lane) for lane in lanes], "<u4")
+    return b"".join([packed.tobytes(), sizes.tobytes(), *lanes])
 
 
 def _bits(symbols: Array, lengths: Array, codes: Array) -> bytes:
     places = np.arange(_LONGEST)[None, :]
     own = lengths[symbols].astype(np.int64)[:, None]
     bits = (codes[symbols][:, None] >> np.maximum(own - 1 - places, 0)) & 1
-    return np.packbits(bits[places < own].astype(np.uint8)).tobytes()
+    packed: bytes = np.packbits(bits[places < own].astype(np.uint8)).tobytes()
+    return packed
 
 
 def _codes(lengths: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import importlib
 import lzma
 import zlib
@@ -43,12 +44,8 @@ def by_others(content: bytes) -> dict[str, int | None]:
         "zstd": None,
         "brotli": None,
     }
-    try:
+    with contextlib.suppress(ModuleNotFoundError):
         found["zstd"] = len(importlib.import_module("zstandard").ZstdCompressor(level=22).compress(content))
-    except ModuleNotFoundError:
-        pass
-    try:
+    with contextlib.suppress(ModuleNotFoundError):
         found["brotli"] = len(importlib.import_module("brotli").compress(content, quality=11, lgwin=24))
-    except ModuleNotFoundError:
-        pass
     return found

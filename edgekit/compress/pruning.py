@@ -1,7 +1,7 @@
 """Weights that become 0: by magnitude, or by what their loss costs once the others have made up for it.
 
-The second is the Optimal Brain Surgeon (Hassibi and Stork 1993) in the blocked form of SparseGPT (Frantar and Alistarh
-2023, arXiv:2301.00774): one column after another, with the inverse curvature's Cholesky factor.
+The second is the Optimal Brain Surgeon (Hassibi and Stork 1993), row by row as in Optimal Brain Compression (Frantar et
+al. 2022, arXiv:2208.11580).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from edgekit.errors import UsageError
 from edgekit.graph import Array
 
-_BLOCK = 64
+_ROUNDS = (0.6, 0.85, 1.0)
 _DAMPING = 0.01
 
 
@@ -24,38 +24,38 @@ def by_magnitude(weights: Array, sparsity: float) -> Array:
     order = np.argsort(np.abs(weights).reshape(-1), kind="stable")
     pruned = weights.copy().reshape(-1)
     pruned[order[:doomed]] = 0
-    return pruned.reshape(weights.shape)
+    found: Array = pruned.reshape(weights.shape)
+    return found
 
 
 def by_surgery(weights: Array, curvature: Array, sparsity: float) -> Array:
-    """The weights, (outputs, n), with about that share of zeros, and the others changed to make up for them.
+    """The weights, (outputs, n), with that share of zeros, and the others changed to make up for them.
 
-    `curvature`, (n, n), is that of the layer's output error: its inputs' covariance, say. In every block of 64
-    columns the same share goes, those first whose loss is least.
+    `curvature`, (n, n), is that of the layer's output error: its inputs' covariance, say. Weights go in a few rounds,
+    those first whose loss is least, and after each round the rest is fitted anew, row by row.
     """
     _check(sparsity)
-    diagonal = np.diag(curvature)
-    damped = curvature + np.eye(len(diagonal)) * (_DAMPING * diagonal.mean() + 1e-12)
-    upper = np.linalg.cholesky(np.linalg.inv(damped)).T
-    rest = weights.astype(np.float64).copy()
-    for start in range(0, rest.shape[1], _BLOCK):
-        end = min(start + _BLOCK, rest.shape[1])
-        losses = (rest[:, start:end] / np.diag(upper)[start:end]) ** 2
-        doomed = _least(losses, round(sparsity * losses.size))
-        errors = np.zeros(losses.shape)
-        for column in range(start, end):
-            gone = np.where(doomed[:, column - start], rest[:, column], 0.0)
-            rest[:, column] -= gone
-            errors[:, column - start] = gone / upper[column, column]
-            rest[:, column + 1 : end] -= errors[:, column - start, None] * upper[column, column + 1 : end]
-        rest[:, end:] -= errors @ upper[start:end, end:]
-    return rest
+    firm = _DAMPING * np.diag(curvature).mean() + 1e-12
+    damped = curvature + np.eye(len(curvature)) * firm
+    wanted, made = weights.astype(np.float64) @ damped, weights.astype(np.float64).copy()
+    kept = np.ones(weights.shape, bool)
+    for share in _ROUNDS:
+        doomed = round(share * sparsity * weights.size) - int((~kept).sum())
+        losses = np.where(kept, made**2 * _firmness(damped, kept), np.inf)
+        kept.reshape(-1)[np.argsort(losses.reshape(-1), kind="stable")[: max(doomed, 0)]] = False
+        for row, alive in enumerate(kept):
+            made[row] = 0
+            made[row, alive] = np.linalg.solve(damped[np.ix_(alive, alive)], wanted[row, alive])
+    result: Array = made
+    return result
 
 
-def _least(losses: Array, count: int) -> Array:
-    chosen = np.zeros(losses.size, bool)
-    chosen[np.argsort(losses.reshape(-1), kind="stable")[:count]] = True
-    return chosen.reshape(losses.shape)
+def _firmness(damped: Array, kept: Array) -> Array:
+    """For each weight what its square costs once the others of its row have made up for it."""
+    found = np.ones(kept.shape)
+    for row, alive in enumerate(kept):
+        found[row, alive] = 1 / np.diag(np.linalg.inv(damped[np.ix_(alive, alive)]))
+    return found
 
 
 def _check(sparsity: float) -> None:

@@ -116,7 +116,7 @@ def _steps(contexts: Array, lookup: Array, state: Array, words: Array) -> tuple[
 
 
 def _lookup(tables: Array) -> Array:
-    """For each context and each of 4096 places: frequency << 20 | distance to the symbol's first place << 8 | symbol."""
+    """For each context and place: frequency << 20 | distance to the symbol's first place << 8 | symbol."""
     entries = np.empty((len(tables), TOTAL), np.uint64)
     places, numbers = np.arange(TOTAL), np.arange(SYMBOLS)
     for row, table in enumerate(tables):

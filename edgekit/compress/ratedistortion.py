@@ -137,10 +137,11 @@ def _cheapest(
     """Of the nearest code, the next two towards 0, 0 and the present one, the one with the least loss and price."""
     nearest = _clip(np.rint(wanted))
     inwards = np.sign(nearest)
-    candidates = [nearest, nearest - inwards, nearest - 2 * inwards, np.zeros_like(nearest)]
+    candidates: list[Array] = [nearest, nearest - inwards, nearest - 2 * inwards, np.zeros_like(nearest)]
     if now is not None:
         candidates.insert(0, now)
-    best, least = candidates[0], np.full(wanted.shape, np.inf)
+    best: Array = candidates[0]
+    least = np.full(wanted.shape, np.inf)
     for candidate in candidates:
         total = cost * (wanted - candidate) ** 2 + prices * lengths[classes, (candidate + LIMIT).astype(np.int64)]
         better = total < least
@@ -264,7 +265,8 @@ def _relative(weights: Array, inputs: Array) -> Array:
 def _mixed(inputs: Array, gradients: Array) -> Array:
     share = np.einsum("gnn->g", gradients) / np.maximum(np.einsum("gnn->g", inputs), 1e-30)
     mixed: Array = _FROM_GRADIENTS * gradients + (1 - _FROM_GRADIENTS) * inputs * share[:, None, None]
-    return mixed + np.eye(inputs.shape[1]) * 1e-9 * np.einsum("gnn->gn", mixed).mean()
+    mixed += np.eye(inputs.shape[1]) * 1e-9 * np.einsum("gnn->gn", mixed).mean()
+    return mixed
 
 
 def _importance(outputs: Array) -> Array:

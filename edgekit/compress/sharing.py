@@ -19,7 +19,9 @@ _ROUNDS = 50
 _DAMPING = 0.01
 
 
-def codebook(values: Array, size: int, start: Start = "linear", importance: Array | None = None, seed: int = 0) -> Array:
+def codebook(
+    values: Array, size: int, start: Start = "linear", importance: Array | None = None, seed: int = 0
+) -> Array:
     """`size` ascending float32 values, 0 first among equals, that come nearest to flat `values`, by Lloyd's rounds.
 
     One of them is 0 and stays it, where any value is. `importance` weighs each value's squared error. UsageError for

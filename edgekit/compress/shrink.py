@@ -222,7 +222,7 @@ class _Search:
         """The price at which the curvatures known so far predict the target size."""
         last = found.attempts[-1]
         if not self.problems:
-            return last.price * (target / last.download_bytes) ** (1 / _SLOPE)
+            return float(last.price * (target / last.download_bytes) ** (1 / _SLOPE))
         now = self._bits(last.price)
         wanted = now - 8 * (last.download_bytes - target * (1 + _NEAR) / 2)
         if wanted <= 0:
@@ -242,7 +242,7 @@ class _Search:
     def _bits(self, price: float) -> float:
         with ThreadPoolExecutor(2) as pool:
             chosen = pool.map(lambda problem: ratedistortion.choose(problem, price).bits, self.problems.values())
-            return sum(chosen)
+            return float(sum(chosen))
 
     def _curvatures(self) -> dict[int, Curvature] | None:
         known = self.memory.recall_curvatures()

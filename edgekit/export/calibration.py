@@ -22,7 +22,8 @@ _FEW_IMAGES, _MAX_UNREADABLE = 10, 0.5
 class Samples:
     """Decoded calibration images: float inputs, the first one's 16 x 16 miniature, and where they came from.
 
-    `unseen` are inputs from other images of the folder, for the audit, `unseen_paths` where each lies. `skipped` names each image that could not be
+    `unseen` are inputs from other images of the folder, for the audit,
+    `unseen_paths` where each lies. `skipped` names each image that could not be
     read, and why; `warnings` say why the others may serve badly.
     """
 

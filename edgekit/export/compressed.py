@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import io
 import multiprocessing
@@ -27,6 +28,7 @@ from edgekit.compress.shrink import Attempt, Judges, LayerCost, Shrunk, Wish
 from edgekit.errors import DataError, QualityError, UsageError
 from edgekit.export.calibration import Samples
 from edgekit.export.trained import Progress, Trained, ignore, unexpected
+from edgekit.quantize import Quantized
 from edgekit.recipe import Recipe
 
 _SILENT_SECONDS = 3600.0
@@ -64,7 +66,7 @@ def compress(
     samples: Samples,
     wish: Wish,
     least_agreement: float,
-    finish: Callable[[shrink.Quantized, Path], Artifact],
+    finish: Callable[[Quantized, Path], Artifact],
     progress: Progress = ignore,
     cache: Path | None = None,
 ) -> Compressed:
@@ -78,7 +80,19 @@ def compress(
     given = [trained.tflite, msgspec.json.encode((recipe, trained.input, edgekit.__version__))]
     memory = Memory(cache, given, samples.inputs)
     judges = Judges(samples.unseen or samples.inputs, _truths(trained, samples) if samples.unseen else ())
-    found = _apart(trained, recipe, samples, judges, wish, memory, _tail_bytes(trained), least_agreement, progress)
+    work = functools.partial(
+        shrink.shrink,
+        trained.tflite,
+        recipe,
+        samples.inputs,
+        judges,
+        trained.input,
+        wish,
+        memory,
+        _tail_bytes(trained),
+        least_agreement,
+    )
+    found = _apart(trained, work, progress)
     with tempfile.TemporaryDirectory() as folder:
         made = finish(found.quantized, Path(folder, f"{target.name.removesuffix(SUFFIX)}.tflite"))
         content = made.path.read_bytes()
@@ -139,24 +153,13 @@ def _tail_bytes(trained: Trained) -> int:
     return len(codecs.smallest(stream.getvalue())[1]) + golden + _AUDIT_BYTES
 
 
-def _apart(
-    trained: Trained,
-    recipe: Recipe,
-    samples: Samples,
-    judges: Judges,
-    wish: Wish,
-    memory: Memory,
-    tail_bytes: int,
-    least_agreement: float,
-    progress: Progress,
-) -> Shrunk:
+def _apart(trained: Trained, work: Callable[[Progress], Shrunk], progress: Progress) -> Shrunk:
     """In a child process where the model came as a file of unknown origin."""
-    given = trained.tflite, recipe, samples.inputs, judges, trained.input, wish, memory, tail_bytes, least_agreement
     if trained.source is None:
-        return shrink.shrink(*given, progress)
+        return work(progress)
     receiver, sender = multiprocessing.Pipe(duplex=False)
     with unexpected(trained.source), receiver:
-        pending = isolate.start(str(trained.source), _SILENT_SECONDS, _shrink, sender, given)
+        pending = isolate.start(str(trained.source), _SILENT_SECONDS, _report, sender, work)
         sender.close()
         with contextlib.suppress(EOFError):
             while receiver.poll(_SILENT_SECONDS):
@@ -164,7 +167,7 @@ def _apart(
         return pending()
 
 
-def _shrink(sender: Connection, given: tuple[object, ...]) -> Shrunk:
+def _report(sender: Connection, work: Callable[[Progress], Shrunk]) -> Shrunk:
     """Runs in a child process, and reports from there."""
     with sender:
-        return shrink.shrink(*given, lambda *done: sender.send(done))  # type: ignore[arg-type]
+        return work(lambda *done: sender.send(done))

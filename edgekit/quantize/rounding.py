@@ -269,7 +269,8 @@ def _observe(
     exact: Iterator[Array] | None = None,
 ) -> dict[int, _Statistics]:
     found: dict[int, _Statistics] = {}
-    numbered = enumerate(zip(values, exact or itertools.repeat(None)))  # noqa: B905
+    others_too: Iterator[Array | None] = exact if exact is not None else itertools.repeat(None)
+    numbered = enumerate(zip(values, others_too))  # noqa: B905
     while few := list(itertools.islice(numbered, _AT_ONCE)):
         for layer in layers:
             rows = np.concatenate([_inputs(graph, layer, value, sample) for sample, (value, _) in few], axis=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -81,10 +83,8 @@ def test_a_codec_gives_no_more_than_it_was_told(codec: codecs.Codec) -> None:
 @given(st.integers(0, 7), st.binary(max_size=700), st.integers(0, 2000))
 @settings(max_examples=300, deadline=None)
 def test_no_codec_does_anything_but_refuse_or_decode(number: int, coded: bytes, size: int) -> None:
-    try:
+    with contextlib.suppress(FileFormatError):
         assert len(codecs.decode(number, coded, size)) == size
-    except FileFormatError:
-        pass
 
 
 def test_classes_gain_where_rows_and_columns_differ() -> None:
