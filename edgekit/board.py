@@ -32,7 +32,10 @@ SILENCE_S = 60.0
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What is asked: `verb` is bench, fingerprint or doctor; `models` are names by the sha256 of their files, `who` is for the lock."""
+    """What is asked: `verb` is bench, fingerprint or doctor; `models` are names by the sha256 of their files.
+
+    `who` is for the lock.
+    """
 
     verb: str
     who: str = ""

@@ -300,7 +300,7 @@ def _bytes(text: str) -> int:
 
 
 def _is_float_model(path: Path) -> bool:
-    """Whether a file is a float .tflite, whose weights may be chosen; what is quantized or foreign is packed as it is."""
+    """Whether a file is a float .tflite, whose weights may be chosen; anything else is packed as it is."""
     from edgekit import artifact as artifacts
     from edgekit import isolate
     from edgekit.compress import layout

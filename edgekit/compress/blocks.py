@@ -13,12 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgekit.compress import codecs, contexts, rans
+from edgekit.compress import codecs, contexts, rans, sparse
 from edgekit.compress.limits import BLOCK_BYTES, MOST_PIECES, damaged
 from edgekit.graph import Array
 
 STREAMS = ("structure", "words", "tail")  # bytes as they are: flatbuffer, tables of numbers, and what follows both
 KERNEL = len(STREAMS)  # the stream of pieces that are matrices
+_SHARED, _PRUNED = 7, 8  # how a plan names kernels with a palette, and pruned ones
+_MOST_DENSE = 64  # weights for each byte of a pruned kernel
 _CLASSES, _TABLES, _WEIGHTS, _PLAN = "classes", "tables", "weights", "plan"
 _RANS_CONTEXTS = 255  # the codec of weights that are coded with classes; the others are those of `codecs`
 
@@ -27,7 +29,9 @@ _RANS_CONTEXTS = 255  # the codec of weights that are coded with classes; the ot
 class Piece:
     """A run of bytes of the model: which stream it belongs to, and for kernels the matrix.
 
-    `zero` is what symbol 0 stands for: a zero point as a byte, or a place in the `palette` (float32, ascending).
+    `zero` is what symbol 0 stands for: a zero point as a byte, or a place in the `palette` (float32, ascending). Codes
+    and gaps of a pruned kernel stand for `dense` weights; `rows` float32 biases lie before them, and before these a
+    codebook of `book` values, whose order gives the symbols.
     """
 
     stream: int
@@ -35,11 +39,13 @@ class Piece:
     rows: int = 0
     zero: int = 0
     palette: tuple[float, ...] = ()
+    dense: int = 0
+    book: int = 0
 
     @property
     def symbols(self) -> int:
         """How many symbols a kernel has."""
-        return self.length // 4 if self.palette else self.length
+        return self.dense or (self.length // 4 if self.palette else self.length)
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ def encode(content: bytes, pieces: Sequence[Piece]) -> tuple[bytes, list[Section
         part = content[place : place + piece.length]
         place += piece.length
         if piece.stream == KERNEL:
-            matrices.append(to_symbols(part, piece))
+            matrices.append(to_symbols(part, piece, content[: place - piece.length]))
         else:
             streams[piece.stream].append(part)
     coded: list[bytes] = []
@@ -83,24 +89,25 @@ def decode(coded: bytes, size: int) -> bytes:
     kernels = [piece for piece in pieces if piece.stream == KERNEL]
     symbols = _weights(reader, kernels) if kernels else np.zeros(0, np.uint8)
     reader.end()
-    made: list[bytes | memoryview] = []
+    content = bytearray()
     places, taken = [0] * len(STREAMS), 0
     for piece in pieces:
         if piece.stream == KERNEL:
-            made.append(_from_symbols(symbols[taken : taken + piece.symbols], piece))
+            content += _from_symbols(symbols[taken : taken + piece.symbols], piece, content)
             taken += piece.symbols
         else:
             start = places[piece.stream]
-            made.append(streams[piece.stream][start : start + piece.length])
+            content += streams[piece.stream][start : start + piece.length]
             places[piece.stream] += piece.length
-    content = b"".join(made)
     if len(content) != size or places != [len(stream) for stream in streams]:
         raise damaged("a block's streams are not as long as its plan says")
-    return content
+    return bytes(content)
 
 
-def to_symbols(part: bytes, piece: Piece) -> Array:
-    """A kernel's bytes as a matrix of symbols, uint8."""
+def to_symbols(part: bytes, piece: Piece, before: bytes = b"") -> Array:
+    """A kernel's bytes as a matrix of symbols, uint8; a pruned one needs what lies before it in the model."""
+    if piece.dense:
+        return _ranks(piece, before)[unsparse(part, piece)].reshape(piece.rows, -1)
     if piece.palette:
         values = np.frombuffer(part, "<f4")
         codes = np.searchsorted(np.array(piece.palette, "<f4"), values)
@@ -110,7 +117,35 @@ def to_symbols(part: bytes, piece: Piece) -> Array:
     return symbols
 
 
-def _from_symbols(symbols: Array, piece: Piece) -> bytes:
+def unsparse(part: bytes, piece: Piece) -> Array:
+    """The dense codes of a pruned kernel's codes and gaps."""
+    count = len(part) * 2 // (3 if piece.book == 256 else 2)
+    stored = count if piece.book == 256 else (count + 1) // 2
+    raw = np.frombuffer(part, np.uint8)
+    coded = raw[:stored] if piece.book == 256 else sparse.unhalved(raw[:stored], count)
+    places = np.cumsum(sparse.unhalved(raw[stored:], count).astype(np.int64) + 1) - 1
+    codes: Array = np.zeros(piece.dense, np.uint8)
+    inside = places < piece.dense
+    codes[places[inside]] = coded[inside]
+    return codes
+
+
+def _ranks(piece: Piece, before: bytes | bytearray) -> Array:
+    start = len(before) - 4 * (piece.rows + piece.book)
+    if start < 0:
+        raise damaged("a pruned kernel has no codebook before it")
+    return sparse.ranks(np.frombuffer(bytes(before[start : start + 4 * piece.book]), "<f4"))
+
+
+def _from_symbols(symbols: Array, piece: Piece, before: bytearray) -> bytes:
+    if piece.dense:
+        ranks = _ranks(piece, before)
+        codes = np.zeros(256, np.uint8)
+        codes[ranks] = np.arange(len(ranks))
+        made = sparse.section(codes[symbols], piece.book)
+        if len(made) != piece.length:
+            raise damaged("a pruned kernel is not as long as its plan says")
+        return made
     codes = symbols + np.uint8(piece.zero)
     if not piece.palette:
         return bytes(codes)
@@ -175,9 +210,12 @@ def _pack_plan(pieces: Sequence[Piece]) -> bytes:
     made = bytearray()
     made += _number(len(pieces))
     for piece in pieces:
-        made += _number(piece.stream | (len(STREAMS) + 1 if piece.palette else 0)) + _number(piece.length)
+        kind = _PRUNED if piece.dense else _SHARED if piece.palette else piece.stream
+        made += _number(kind) + _number(piece.length)
         if piece.stream == KERNEL:
             made += _number(piece.rows) + bytes([piece.zero])
+        if piece.dense:
+            made += _number(piece.dense) + _number(piece.book)
         if piece.palette:
             made += bytes([len(piece.palette) - 1]) + np.array(piece.palette, "<f4").tobytes()
     return bytes(made)
@@ -205,11 +243,16 @@ def _unpack_piece(reader: _Reader) -> Piece:
         return Piece(stream, length)
     rows, zero = reader.number(), reader.take(1)[0]
     palette: tuple[float, ...] = ()
-    if stream == KERNEL | (len(STREAMS) + 1):
+    dense = book = 0
+    if stream == _SHARED:
         palette = tuple(np.frombuffer(reader.take(4 * (reader.take(1)[0] + 1)), "<f4").tolist())
+    elif stream == _PRUNED:
+        dense, book = reader.number(), reader.number()
     elif stream != KERNEL:
         raise damaged(f"a block's plan names stream {stream}, which does not exist")
-    piece = Piece(KERNEL, length, rows, zero, palette)
+    if stream == _PRUNED and (book not in (16, 256) or not 1 <= dense <= _MOST_DENSE * length):
+        raise damaged("a pruned kernel is none")
+    piece = Piece(KERNEL, length, rows, zero, palette, dense, book)
     if rows < 1 or piece.symbols % rows or (palette and length % 4):
         raise damaged("a kernel is no matrix")
     return piece

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgekit import graph as graphs
-from edgekit.compress.blocks import KERNEL, STREAMS, Piece
+from edgekit.compress import sparse
+from edgekit.compress.blocks import KERNEL, STREAMS, Piece, unsparse
 from edgekit.compress.limits import BLOCK_BYTES
 from edgekit.errors import EdgekitError
 from edgekit.graph import Array, Graph, Operator, Tensor
@@ -29,11 +30,33 @@ class _Find:
 
 def pieces(content: bytes) -> list[list[Piece]]:
     """The pieces of every block of a .tflite, or of any other file: that one is structure throughout."""
+    if content[4:8] != b"TFL3":
+        return _blocks(len(content), _pruned(content), len(content))
     try:
         graph = graphs.load(content)
     except EdgekitError:
         return _blocks(len(content), [], len(content))
     return _blocks(len(content), _found(content, graph), _tail_start(content))
+
+
+def _pruned(content: bytes) -> list[_Find]:
+    """The parts of one of the authors' .net files; nothing for any other file, or where a part is not as we write it."""
+    from edgekit.weights import deep_compression
+
+    layers = deep_compression.known_layers(content) or []
+    found: list[_Find] = []
+    start = 4 * len(layers)
+    for number, layer in enumerate(layers):
+        count = int(np.frombuffer(content, "<u4", 1, 4 * number)[0])
+        book, biases = deep_compression.codebook_size(layer), layer[1][0]
+        tables, end = 4 * (book + biases), start + deep_compression.section_bytes(layer, count)
+        found += [_Find(start, Piece(_WORDS, 4 * book)), _Find(start + 4 * book, Piece(_WORDS, 4 * biases))]
+        part = content[start + tables : end]
+        piece = Piece(KERNEL, len(part), biases, dense=math.prod(layer[1]), book=book)
+        if part and sparse.section(unsparse(part, piece), book) == part:
+            found.append(_Find(start + tables, piece))
+        start = end
+    return found
 
 
 def is_float(content: bytes) -> bool:
@@ -130,6 +153,8 @@ def _cut(whole: list[Piece]) -> list[list[Piece]]:
 
 def _split(piece: Piece, room: int) -> tuple[list[Piece], Piece]:
     """A piece's first `room` bytes, and what is left of it; a kernel is cut between rows, a broken row is structure."""
+    if piece.dense:
+        piece = Piece(_STRUCTURE, piece.length)
     if piece.stream != KERNEL:
         return [Piece(piece.stream, room)] * (room > 0), Piece(piece.stream, piece.length - room)
     row = piece.length // piece.rows

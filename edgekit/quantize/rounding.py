@@ -28,6 +28,8 @@ _POSITIONS = (100, 400)  # of one layer's output and one sample: sixteen for eac
 _AT_ONCE = 10  # samples whose products are taken together: larger products are faster ones
 _UNSURE = 1e-4  # of a mean square: what the sums in float32 may be wrong by
 _DAMPING = 0.01  # of the mean curvature, as in the paper
+_FIRM = 0.1  # the same where weights follow what the layers before got wrong: it must hold for other samples too
+_FOLLOW = 1.0  # how far they do
 _BLOCK = 64  # columns between two updates of the rest
 _WIDEST = 4096  # kernels with more inputs than this are rounded to the nearest: their curvature would not fit
 _SWEEPS = 3
@@ -100,9 +102,10 @@ class _Statistics:
         if self.crossed is None or covariance is None:
             return weights
         missed = self.crossed / self.positions - covariance
-        firm = _DAMPING * np.einsum("gnn->gn", covariance).mean(1) + 1e-12
+        firm = _FIRM * np.einsum("gnn->gn", covariance).mean(1) + 1e-12
         damped = covariance + np.eye(covariance.shape[1]) * firm[:, None, None]
-        found: Array = weights + np.linalg.solve(damped, (weights @ missed).transpose(0, 2, 1)).transpose(0, 2, 1)
+        wanted = np.linalg.solve(damped, (weights @ missed).transpose(0, 2, 1)).transpose(0, 2, 1)
+        found: Array = weights + _FOLLOW * wanted
         return found
 
 
