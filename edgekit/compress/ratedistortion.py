@@ -9,7 +9,7 @@ bits becomes 0: this prunes, too. One price for all layers, since losses are all
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from edgekit.quantize.kernels import Rounded
 LIMIT = 127
 _PASSES = 2
 _BLOCK = 64  # columns between two updates of the rest
-_SWEEPS = 1
+_SWEEPS = 3
 _DAMPING = 0.01
 _FROM_GRADIENTS = 0.5  # the rest of a layer's curvature comes from its inputs alone, which generalises better
 _TRUST = 0.5  # in what gradients say of single output channels; a hundred samples say it roughly
@@ -216,8 +216,11 @@ class Chooser:
         """Codes and steps of a layer."""
         name = layer_name(graph, layer)
         found = self.curvatures.get(layer.inputs[1]) if self.curvatures else None
-        self.problems[name] = problem(graph, layer, weights, floor, curvature, found)
-        choice = self.choices[name] = choose(self.problems[name], self.price)
+        given = problem(graph, layer, weights, floor, curvature, found)
+        if found is not None and found.inputs is not None and not _is_last(graph, layer):
+            given = _calibrated(given, found.inputs / (found.samples * weights.shape[1]), self.price)
+        self.problems[name] = given
+        choice = self.choices[name] = choose(given, self.price)
         return choice.codes, choice.steps
 
     def settled(self, graph: Graph, layer: Operator, rounded: Rounded) -> None:
@@ -254,6 +257,19 @@ def problem(
     reach = np.abs(weights).max(2) / LIMIT
     least = np.maximum(np.where(reach > 0, reach, 1.0 / LIMIT), 0 if floor is None else floor.reshape(groups, outputs))
     return Problem(weights, curvature, importance, least, axis is None)
+
+
+def _calibrated(given: Problem, gradients: Array, price: float) -> Problem:
+    """The problem with a curvature that prices a typical error as the gradients alone do.
+
+    The covariance of inputs is right in what may make up for what, but not in how much the answer minds it: errors of
+    neighbouring positions cancel, in the first layers above all. In the last layer the gradients know too little.
+    """
+    trial = choose(given, price)
+    missed = trial.codes * trial.steps[:, :, None] - given.weights
+    loss = float((((missed @ gradients) * missed).sum(2) * given.importance).sum())
+    ratio = loss / trial.loss_nats if trial.loss_nats > 0 and loss > 0 else 1.0
+    return replace(given, curvature=given.curvature * min(ratio, 1.0))
 
 
 def _relative(weights: Array, inputs: Array) -> Array:
