@@ -28,6 +28,7 @@ CARD_SCHEMA = 1
 CARD, LABELS, LABEL_IDS = "edgekit.json", "labels.txt", "label_ids.txt"
 GOLDEN_PIXELS, GOLDEN_OUTPUT = "golden_pixels.bin", "golden_output.bin"
 GOLDEN_SIZE = 16
+PACKED_MARK = b"\x89EKZ\r\n\x1a\n"  # how an .ekz begins
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's first day: the same input gives the same bytes
 _CARD_ENTRY = re.compile(rb"PK\x03\x04.{26}" + re.escape(CARD.encode()), re.DOTALL)
 
@@ -85,7 +86,11 @@ class Golden(msgspec.Struct, frozen=True):
 
 
 class Artifact(msgspec.Struct, frozen=True):
-    """A .tflite file on disk; everything but the first three fields is empty for foreign files."""
+    """A model on disk, as .tflite or as .ekz; everything but the first three fields is empty for foreign files.
+
+    `sha256` and `size_bytes` are of the .tflite, also where the file holds its compressed form, of which
+    `download_bytes` is the size.
+    """
 
     path: Path
     sha256: str
@@ -94,11 +99,12 @@ class Artifact(msgspec.Struct, frozen=True):
     labels: tuple[str, ...] = ()
     label_ids: tuple[str, ...] = ()
     golden: Golden | None = None
+    download_bytes: int | None = None
 
     @property
     def name(self) -> str:
         """The file's name without its suffix."""
-        return self.path.name.removesuffix(".tflite")
+        return self.path.name.removesuffix(".tflite").removesuffix(".ekz")
 
 
 def read(path: Path) -> Artifact:
@@ -107,7 +113,7 @@ def read(path: Path) -> Artifact:
     Raises FileFormatError if there is no file, it is empty or it is no .tflite, or the card is newer or broken.
     """
     content = read_model(path)
-    artifact = Artifact(path, hashlib.sha256(content).hexdigest(), len(content))
+    artifact = Artifact(path, hashlib.sha256(content).hexdigest(), len(content), download_bytes=_packed_bytes(path))
     members = _read_tail(path, content)
     if CARD not in members:
         return artifact
@@ -133,7 +139,39 @@ def check_content(artifact: Artifact, content: bytes) -> None:
 
 
 def read_model(path: Path) -> bytes:
-    """The file's bytes, once they are known to begin like a .tflite."""
+    """The model's bytes, once they are known to begin like a .tflite; those of an .ekz are unpacked and checked."""
+    content = read_stored(path)
+    if content[: len(PACKED_MARK)] == PACKED_MARK:
+        from edgekit.compress import unpacking
+
+        content = unpacking.unpack_bytes(content, str(path))
+    if content[4:8] != b"TFL3":
+        found = content[:8].hex(" ")
+        raise FileFormatError(f"{path} is not a .tflite file: it begins with {found}, without the mark TFL3")
+    return content
+
+
+@contextlib.contextmanager
+def plain_file(artifact: Artifact) -> Iterator[Path]:
+    """The artifact as a .tflite on disk, for programs that read nothing else; gone afterwards where it was unpacked."""
+    if artifact.download_bytes is None:
+        yield artifact.path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"{artifact.name}.tflite")
+        path.write_bytes(read_model(artifact.path))
+        yield path
+
+
+def _packed_bytes(path: Path) -> int | None:
+    """The size of a compressed file, None for others."""
+    with path.open("rb") as file:
+        packed = file.read(len(PACKED_MARK)) == PACKED_MARK
+    return path.stat().st_size if packed else None
+
+
+def read_stored(path: Path) -> bytes:
+    """The file's bytes as they are stored, be it a .tflite or an .ekz."""
     try:
         content = path.read_bytes()
     except IsADirectoryError:
@@ -142,24 +180,31 @@ def read_model(path: Path) -> bytes:
         raise FileFormatError(f"cannot read {path}: {error.strerror}") from None
     if not content:
         raise FileFormatError(f"{path} is empty; a .tflite file was expected")
-    if content[4:8] != b"TFL3":
-        found = content[:8].hex(" ")
-        raise FileFormatError(f"{path} is not a .tflite file: it begins with {found}, without the mark TFL3")
     return content
 
 
 def write(
-    path: Path, model: bytes, card: Card, labels: tuple[str, ...], label_ids: tuple[str, ...], golden: Golden | None
+    path: Path,
+    model: bytes,
+    card: Card,
+    labels: tuple[str, ...],
+    label_ids: tuple[str, ...],
+    golden: Golden | None,
+    deflate: bool = True,
 ) -> Artifact:
-    """Writes the model with its tail, whole or not at all, and reads it back."""
-    members: list[tuple[str, bytes, int]] = [(CARD, msgspec.json.encode(card), zipfile.ZIP_DEFLATED)]
+    """Writes the model with its tail, whole or not at all, and reads it back.
+
+    A tail that will be compressed once more is smaller then without `deflate`.
+    """
+    packed = zipfile.ZIP_DEFLATED if deflate else zipfile.ZIP_STORED
+    members: list[tuple[str, bytes, int]] = [(CARD, msgspec.json.encode(card), packed)]
     if labels:  # stored: Android's metadata reader does not inflate
         members.append((LABELS, "\n".join(labels).encode(), zipfile.ZIP_STORED))
     if label_ids:
-        members.append((LABEL_IDS, "\n".join(label_ids).encode(), zipfile.ZIP_DEFLATED))
+        members.append((LABEL_IDS, "\n".join(label_ids).encode(), packed))
     if golden:
-        members.append((GOLDEN_PIXELS, golden.pixels, zipfile.ZIP_DEFLATED))
-        members.append((GOLDEN_OUTPUT, golden.output, zipfile.ZIP_DEFLATED))
+        members.append((GOLDEN_PIXELS, golden.pixels, packed))
+        members.append((GOLDEN_OUTPUT, golden.output, packed))
     stream = io.BytesIO(model)
     with zipfile.ZipFile(stream, "a") as tail:
         for name, content, compression in members:

@@ -32,7 +32,10 @@ SILENCE_S = 60.0
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What is asked: `verb` is bench, fingerprint or doctor; `models` are names by sha256, `who` is for the lock."""
+    """What is asked: `verb` is bench, fingerprint or doctor; `models` are names by the sha256 of their files.
+
+    `who` is for the lock.
+    """
 
     verb: str
     who: str = ""
@@ -97,19 +100,20 @@ def _answer(request: Request, say: _Speaker) -> Answer:
         return Answer(findings=doctor.examine_board())
     assert request.session is not None
     read = [_named(sha256, name) for sha256, name in request.models.items()]
+    names = {artifact.sha256: name for artifact, name in zip(read, request.models.values(), strict=True)}
     with held_alone(LOCK, request.who):
         measured = Local().run(read, request.session, lambda share: say(Answer(share=share)))
     return Answer(
         measurements=[
-            msgspec.structs.replace(record, artifact_name=request.models[record.artifact_sha256]) for record in measured
+            msgspec.structs.replace(record, artifact_name=names[record.artifact_sha256]) for record in measured
         ]
     )
 
 
 def _named(sha256: str, name: str) -> artifacts.Artifact:
-    """The model that was sent; `name` is for the record only and never a path."""
+    """The file that was sent, .tflite or .ekz; `name` is for the record only and never a path."""
     found = artifacts.read(Path(f"{sha256}.tflite"))
-    if found.sha256 != sha256:
+    if artifacts.sha256_of(found.path) != sha256:
         found.path.unlink()
         raise MissingError(f"the board's copy of {name} had changed; it was removed, run it again to send it anew")
     return found

@@ -20,15 +20,18 @@ from edgekit.errors import DataError, EdgekitError, FileFormatError, OutputError
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
     from edgekit.compare import Comparison, Listed, Row
+    from edgekit.compress.shrink import Wish
     from edgekit.devices import Device
     from edgekit.devices.app import App
     from edgekit.devices.emulated import Emulated
     from edgekit.evaluate import Subject
     from edgekit.export import Samples, Trained
+    from edgekit.export.compressed import Compressed
     from edgekit.fidelity import Audit, Histogram
     from edgekit.fidelity import Layer as AuditedLayer
     from edgekit.foreign import Preprocessing
     from edgekit.measurement import Instructions, Measurement, Quality, Session
+    from edgekit.quantize import Quantized
     from edgekit.recipe import Recipe
     from edgekit.report.details import Detail
     from edgekit.spec import InputSpec, ModelSpec
@@ -157,6 +160,9 @@ def export(
         typer.Option(min=0, max=100, metavar="PERCENT", help="Refuse a model that agrees less with its float form."),
     ] = 80.0,
     allow_degraded: Annotated[bool, typer.Option("--allow-degraded", help="Write it all the same.")] = False,
+    compressed: Annotated[
+        bool, typer.Option("--compressed", help="Write .ekz: weights chosen for few bytes, as 'edgekit compress' does.")
+    ] = False,
     target_agreement: Annotated[
         float | None,
         typer.Option(
@@ -200,11 +206,173 @@ def export(
                 limit = 0.0 if allow_degraded else least_agreement / 100
                 draw = _explainer(explain, progress) if explain else None
                 for recipe in chosen:
+                    if compressed and recipe.activations == "int8" and samples is not None:
+                        found = _compress(trained, recipe, _packed_path(output, trained, recipe), samples, progress)
+                        made.append(found.artifact)
+                        continue
                     suited = _mixed(trained, recipe, samples, target_agreement, time_budget, progress)
                     made.append(exports.export(trained, suited, output, samples, progress, limit, draw))
     finally:  # what was written before an error stays there, so it is shown
         if made:
             _show([_summary(artifact) for artifact in made], lambda: screens.exported(made), as_json)
+
+
+@app.command(
+    epilog="\b\nExample: edgekit compress squeezenet_v1_1 --max-drop 0.5 -o squeezenet.ekz"
+    "\nExample: edgekit compress mine-float32.tflite --target 400KB --images photos -o mine.ekz"
+    "\nExample: edgekit compress finished-int8.tflite -o finished.ekz"
+)
+def compress(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="MODEL|FILE", help="A network, a float .tflite, or any file to pack as it is."),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="At most so many bytes: 400KB, 0.5MB, 350000.")
+    ] = None,
+    max_drop: Annotated[
+        float | None, typer.Option(min=0.01, metavar="POINTS", help="What top-1 may lose; 0.5 if nothing is said.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Images that weigh errors; the sample images if not given.")
+    ] = None,
+    count: Annotated[int, typer.Option("--calibration-images", min=1, help="How many of them, evenly spaced.")] = 100,
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE.ekz")] = None,
+    recipe: Annotated[str, typer.Option("--recipe", "-r", help="int8, int8_full or int8_float_io.")] = "int8",
+    weights: Annotated[str | None, typer.Option(metavar="FILE", help="As in export.")] = None,
+    lossless: Annotated[bool, typer.Option("--lossless", help="Pack the file as it is, even a float one.")] = False,
+    least_agreement: Annotated[float, typer.Option(min=0, max=100, metavar="PERCENT", help="As in export.")] = 80.0,
+    table: Annotated[bool, typer.Option("--table", help="Print the papers' tables with ours beside them.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a small download of a model: weights chosen for few bytes on the int8 grid, then entropy-coded."""
+    from edgekit import export as exports
+    from edgekit import recipe as recipes
+    from edgekit import screens
+
+    if table:
+        from edgekit.compress import papers
+
+        tables = papers.tables(Path(weights) if weights else None)
+        _show(tables, lambda: screens.papers(tables), as_json)
+        return
+    if name is None:
+        raise UsageError("name a network or a file to compress, or ask for the papers' tables with --table")
+    if lossless or (Path(name).is_file() and not _is_float_model(Path(name))):
+        if target or max_drop:
+            raise UsageError(f"{name} is packed without loss; --target and --max-drop are for float models")
+        from edgekit.export import compressed
+
+        path = output or Path(f"{Path(name).stem}.ekz")
+        done = compressed.pack_file(Path(name), path)
+        _show(_packed_summary(done), lambda: screens.compressed(done), as_json)
+        return
+    wish = _wish(target, max_drop)
+    chosen = recipes.find(recipe)
+    source = _source(name, None, None, [])
+    _check_images(images)
+    with _bars() as bars:
+        progress = bars(name)
+        if isinstance(source, Path):
+            trained = exports.from_tflite(source, progress=progress)
+        else:
+            trained = exports.prepare(source, weights, (), progress)
+        samples = _samples(images or _sample_images(bars), trained, count, progress)
+        assert samples is not None
+        path = output or _packed_path(Path(), trained, chosen)
+        found = _compress(trained, chosen, path, samples, progress, wish, least_agreement / 100)
+    _show(_packed_summary(found), lambda: screens.compressed(found), as_json)
+
+
+@app.command(epilog="\b\nExample: edgekit decompress squeezenet.ekz -o squeezenet.tflite")
+def decompress(
+    file: Annotated[Path, typer.Argument(metavar="FILE.ekz")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE")] = None,
+    as_json: Json = False,
+) -> None:
+    """Unpack an .ekz to the very bytes that were compressed, and check their hash."""
+    from edgekit.compress import unpacking
+
+    header = unpacking.read_header(file)
+    target = output or file.with_suffix(f".{header.kind}")
+    unpacking.unpack_file(file, target)
+    found = {"path": str(target), "sha256": header.sha256, "size_bytes": header.size_bytes}
+    _show(found, lambda: f"{target}: {header.size_bytes} bytes, sha256 {header.sha256}", as_json)
+
+
+def _wish(target: str | None, max_drop: float | None) -> Wish:
+    from edgekit.compress.shrink import Wish
+
+    if target is not None and max_drop is not None:
+        raise UsageError("--target and --max-drop are two wishes; give one")
+    return Wish(_bytes(target) if target else None, max_drop or 0.5)
+
+
+def _bytes(text: str) -> int:
+    """A size as people write it: 400KB and 400k are 400,000 bytes, 1 KiB is 1024."""
+    import re
+
+    units = {"": 1, "b": 1, "k": 1000, "kb": 1000, "kib": 1024, "m": 10**6, "mb": 10**6, "mib": 1 << 20}
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([a-z]*)", text.strip().lower())
+    if found is None or found[2] not in units or float(found[1]) <= 0:
+        raise UsageError(f"--target takes a size such as 400KB or 0.5MB; got {text!r}")
+    return round(float(found[1]) * units[found[2]])
+
+
+def _is_float_model(path: Path) -> bool:
+    """Whether a file is a float .tflite, whose weights may be chosen; anything else is packed as it is."""
+    from edgekit import artifact as artifacts
+    from edgekit import isolate
+    from edgekit.compress import layout
+
+    try:
+        content = artifacts.read_model(path)
+        return isolate.call(str(path), _TRIAL_S, layout.is_float, content)
+    except EdgekitError:
+        return False
+
+
+def _packed_path(folder: Path, trained: Trained, recipe: Recipe) -> Path:
+    return folder / f"{trained.stem}-{recipe.name}.ekz"
+
+
+def _compress(
+    trained: Trained,
+    recipe: Recipe,
+    path: Path,
+    samples: Samples,
+    progress: Callable[[str, int, int], None],
+    wish: Wish | None = None,
+    least_agreement: float = 0.8,
+) -> Compressed:
+    """The float model as an .ekz; what is found on the way is kept until it is written."""
+    import platformdirs
+
+    from edgekit import export as exports
+    from edgekit.compress import shrink
+    from edgekit.export import compressed
+
+    def finish(quantized: Quantized, file: Path) -> Artifact:
+        return exports.export(trained, recipe, file.parent, samples, progress, least_agreement, None, quantized, file)
+
+    cache = Path(platformdirs.user_cache_dir("edgekit")) / "compress"
+    asked = wish or shrink.Wish()
+    return compressed.compress(trained, recipe, path, samples, asked, least_agreement, finish, progress, cache)
+
+
+def _packed_summary(found: Compressed) -> dict[str, object]:
+    return {
+        "path": str(found.artifact.path),
+        "sha256": found.artifact.sha256,
+        "download_bytes": found.download_bytes,
+        "int8_bytes": found.int8_bytes,
+        "float_bytes": found.float_bytes,
+        "others": found.others,
+        "sections": found.sections,
+        "attempts": found.attempts,
+        "layers": found.layers,
+        "card": found.artifact.card,
+    }
 
 
 @app.command(epilog="\b\nExample: edgekit inspect squeezenet_v1_1-224-int8.tflite --tensors")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from edgekit.artifact import Artifact
+from edgekit.artifact import Artifact, read_model
 from edgekit.dataset import ClassNames
 from edgekit.errors import UsageError
 from edgekit.runtime import Runner, TensorInfo
@@ -31,7 +31,7 @@ def input_spec(artifact: Artifact, said: Preprocessing) -> InputSpec:
     """
     if artifact.card is not None:
         return artifact.card.input
-    inputs = Runner(artifact.path.read_bytes()).inputs
+    inputs = Runner(read_model(artifact.path)).inputs
     if len(inputs) != 1:
         raise UsageError(f"{artifact.path} has {len(inputs)} inputs; only models with one, an image, are known")
     tensor = inputs[0]
@@ -48,7 +48,7 @@ def class_names(artifact: Artifact) -> ClassNames:
 
     DataError if the card's are more or fewer than the model's outputs.
     """
-    classes = math.prod(Runner(artifact.path.read_bytes()).output.shape)
+    classes = math.prod(Runner(read_model(artifact.path)).output.shape)
     if artifact.label_ids or artifact.labels:
         return ClassNames(classes, artifact.label_ids, artifact.labels)
     if classes not in (_IMAGENET, _IMAGENET + 1):

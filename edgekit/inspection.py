@@ -103,7 +103,7 @@ def inspect(path: Path) -> Inspection:
 def start(path: Path) -> Callable[[], Inspection]:
     """As `inspect`, but goes on at once: what is returned waits for the result."""
     artifact = artifacts.read(path)
-    pending = isolate.start(str(path), _TIMEOUT_S, _examine, path.read_bytes(), artifact)
+    pending = isolate.start(str(path), _TIMEOUT_S, _examine, artifacts.read_model(path), artifact)
 
     def finish() -> Inspection:
         try:

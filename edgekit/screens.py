@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from edgekit.artifact import Artifact, Card
     from edgekit.compare.choose import Choice
     from edgekit.compare.regress import Regression
+    from edgekit.compress.papers import PaperTable
+    from edgekit.compress.shrink import Attempt
     from edgekit.doctor import Finding
+    from edgekit.export.compressed import Compressed
     from edgekit.fidelity import Audit, Hits
     from edgekit.inspection import Inspection, OperatorRow, TensorRow
     from edgekit.profile import Profile
@@ -361,3 +364,43 @@ def _count(value: int) -> str:
 
 def _percent(value: float | None) -> str:
     return "" if value is None else f"{value:.1f}"
+
+
+def compressed(found: Compressed) -> RenderableType:
+    """What a compression came to: beside the float and the int8 file and common compressors, and stream by stream."""
+    sizes = table(f"{found.artifact.path}", "form", "bytes", "of the int8 file")
+    rows: list[tuple[str, int | None]] = [("float32 .tflite", found.float_bytes), ("int8 .tflite", found.int8_bytes)]
+    rows += [(f"int8 .tflite under {name}", size) for name, size in found.others.items()]
+    for name, size in [*rows, (".ekz", found.download_bytes)]:
+        if size is not None:
+            sizes.add_row(name, _thousands(size), f"{100 * size / found.int8_bytes:.1f} %")
+        elif "under" in name:
+            sizes.add_row(name, "not installed", "")
+    streams = table("Streams", "stream", "coded by", "bytes before", "after", left=2)
+    for section in found.sections:
+        streams.add_row(section.name, section.codec, _thousands(section.size_bytes), _thousands(section.coded_bytes))
+    return Group(sizes, streams, *(_attempts(found.attempts) if found.attempts else []))
+
+
+def _attempts(attempts: Sequence[Attempt]) -> list[RenderableType]:
+    made = table(
+        "Attempts, judged on images that chose nothing", "nats a bit", ".ekz bytes", "agrees", "KL nats", "top-1"
+    )
+    for each in attempts:
+        top1 = ""
+        if each.top1 is not None and each.float_top1 is not None:
+            top1 = f"{each.top1.hits} of {each.top1.of} (float {each.float_top1.hits})"
+        agrees = f"{each.agreement.hits} of {each.agreement.of}"
+        made.add_row(f"{each.price:.2g}", _thousands(each.download_bytes), agrees, f"{each.kl_nats:.4f}", top1)
+    return [made]
+
+
+def papers(tables: Sequence[PaperTable]) -> RenderableType:
+    """The papers' tables, a published column beside ours."""
+    made = []
+    for each in tables:
+        shown = table(each.title, *each.columns)
+        for row in each.rows:
+            shown.add_row(*row)
+        made.append(shown)
+    return Group(*made)

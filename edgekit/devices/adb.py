@@ -23,7 +23,7 @@ import msgspec
 
 from edgekit import artifact as artifacts
 from edgekit import graph, isolate, validity
-from edgekit.artifact import Artifact
+from edgekit.artifact import Artifact, plain_file
 from edgekit.bench import Progress
 from edgekit.devices import Device, _phone_log
 from edgekit.errors import (
@@ -151,7 +151,8 @@ class Adb(Device):
         tool = None if way == APP else self._ready_tool(way)
         measured = []
         for number, artifact in enumerate(artifacts, 1):
-            path = self._push(artifact.path, artifact.sha256, ".tflite")
+            with plain_file(artifact) as model:  # no phone runs Python: an .ekz is unpacked here
+                path = self._push(model, artifact.sha256, ".tflite")
             began_ns = time.monotonic_ns()
             before = self.examine()
             if tool is None:

@@ -96,7 +96,8 @@ class Emulated:
                 if self._operators
                 else []
             )
-            counts = self._emulate(artifact, [artifact.path, inputs, outputs, *(path for path, _, _ in cut)])
+            with artifacts.plain_file(artifact) as plain:
+                counts = self._emulate(artifact, [plain, inputs, outputs, *(path for path, _, _ in cut)])
             differing, largest = _compare(here, outputs.read_bytes())
         whole = counts[0]
         steps = itertools.pairwise([(0, 0, 0, 0), *counts[1:]])

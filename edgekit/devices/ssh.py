@@ -97,15 +97,17 @@ class Ssh(Device):
         """
         tell = progress or (lambda share: None)
         with self._contact() as (link, facts):
-            contents = {artifact.sha256: _content(artifact) for artifact in artifacts}
+            stored = [_content(artifact) for artifact in artifacts]
+            sent = [hashlib.sha256(content).hexdigest() for content in stored]
+            contents = dict(zip(sent, stored, strict=True))
             _send(link, "models", contents, lambda share: tell(_TRANSFER_SHARE * share))
             asked = {
                 "verb": "bench",
                 "who": f"{getpass.getuser()} on {platform.node()}",
-                "models": {artifact.sha256: artifact.name for artifact in artifacts},
+                "models": {key: artifact.name for key, artifact in zip(sent, artifacts, strict=True)},
                 "session": session,
             }
-            names = {f"{artifact.sha256}.tflite": str(artifact.path) for artifact in artifacts}
+            names = {f"{key}.tflite": str(artifact.path) for key, artifact in zip(sent, artifacts, strict=True)}
             answer = _ask(link, asked, lambda share: tell(_TRANSFER_SHARE + (1 - _TRANSFER_SHARE) * share), names)
         found = {record.artifact_sha256: record for record in answer.measurements or []}
         return [_redated(found[artifact.sha256], facts.clock_ahead_s) for artifact in artifacts]
@@ -265,8 +267,10 @@ def _beating(link: _openssh.Link) -> Iterator[None]:
 
 
 def _content(artifact: Artifact) -> bytes:
-    content = artifacts.read_model(artifact.path)
-    artifacts.check_content(artifact, content)
+    """The file's bytes, if they are still those that were read before; an .ekz stays one until it is on the board."""
+    content = artifacts.read_stored(artifact.path)
+    model = content if artifact.download_bytes is None else artifacts.read_model(artifact.path)
+    artifacts.check_content(artifact, model)
     return content
 
 

@@ -22,7 +22,8 @@ _FEW_IMAGES, _MAX_UNREADABLE = 10, 0.5
 class Samples:
     """Decoded calibration images: float inputs, the first one's 16 x 16 miniature, and where they came from.
 
-    `unseen` are inputs from other images of the folder, for the audit. `skipped` names each image that could not be
+    `unseen` are inputs from other images of the folder, for the audit,
+    `unseen_paths` where each lies. `skipped` names each image that could not be
     read, and why; `warnings` say why the others may serve badly.
     """
 
@@ -30,6 +31,7 @@ class Samples:
     miniature: Array
     record: Calibration
     unseen: Sequence[Array] = ()
+    unseen_paths: tuple[Path, ...] = ()
     skipped: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -53,7 +55,7 @@ def load_samples(
 
     decoded: list[tuple[str, Array]] = []
     skipped: list[str] = []
-    unseen: list[Array] = []
+    unseen: list[tuple[Path, Array]] = []
     results = images.for_each(chosen, decode, workers=2, progress=report, limit=_MAX_UNREADABLE)
     for path, result in results:
         if isinstance(result, images.Unreadable):
@@ -61,9 +63,9 @@ def load_samples(
         else:
             decoded.append(result)
     seen = {identity for identity, _pixels in decoded}
-    for _path, result in images.for_each(others, decode, workers=2, limit=1.0):
+    for path, result in images.for_each(others, decode, workers=2, limit=1.0):
         if not isinstance(result, images.Unreadable) and result[0] not in seen:
-            unseen.append(images.normalise(result[1], spec))
+            unseen.append((path, images.normalise(result[1], spec)))
     crops = [pixels for _id, pixels in decoded]
     if all((pixels == pixels[0, 0]).all() for pixels in crops):
         raise DataError(f"the calibration images of {folder} hold no picture: each is of one colour all over")
@@ -72,7 +74,8 @@ def load_samples(
         [images.normalise(pixels, spec) for pixels in crops],
         golden.shrink(crops[0]),
         record,
-        unseen,
+        [values for _path, values in unseen],
+        tuple(path for path, _values in unseen),
         tuple(skipped),
         _poverty(crops),
     )

@@ -29,10 +29,12 @@ from edgekit.quantize import (
 )
 from edgekit.quantize.kernels import Rounded
 from edgekit.quantize.ranges import Range, Sample
+from edgekit.quantize.rounding import Chooser
 from edgekit.recipe import Recipe
 from edgekit.spec import InputSpec
 
 Progress = Callable[[str, int, int], None]  # (stage, done, of)
+Choose = Callable[[Graph, Sequence[Sample]], Chooser]
 _NARROW = ("bfloat16", "float16", "int16", "int2", "int4", "int8", "uint8")
 
 
@@ -73,9 +75,13 @@ def settle(
     samples: Sequence[Sample],
     progress: Progress | None = None,
     spec: InputSpec | None = None,
+    chooser: Choose | None = None,
 ) -> Settled:
-    """What takes long in `quantize`, for recipes with integer activations; arguments and errors are the same."""
-    return _Job(_loaded(model), recipe, samples, spec, progress or _ignore).settle()
+    """What takes long in `quantize`, for recipes with integer activations; arguments and errors are the same.
+
+    `chooser` is given the graph that is about to be rounded and the samples in its form, and takes GPTQ's place.
+    """
+    return _Job(_loaded(model), recipe, samples, spec, progress or _ignore, chooser).settle()
 
 
 @dataclass(frozen=True)
@@ -148,9 +154,16 @@ class _Job:
     """One quantization under way: the float graph, and the samples in the form that it takes."""
 
     def __init__(
-        self, graph: Graph, recipe: Recipe, samples: Sequence[Sample], spec: InputSpec | None, progress: Progress
+        self,
+        graph: Graph,
+        recipe: Recipe,
+        samples: Sequence[Sample],
+        spec: InputSpec | None,
+        progress: Progress,
+        chooser: Choose | None = None,
     ) -> None:
         self.graph, self.recipe, self.samples, self.spec = graph, recipe, samples, spec
+        self.chooser = chooser
         self.progress = progress
         self.gains: dict[str, Array] = {}
 
@@ -217,16 +230,17 @@ class _Job:
 
     def _rounded(self, build: Callable[[Mapping[int, Rounded]], Graph]) -> dict[int, Rounded]:
         gptq = self.recipe.rounding == "gptq"
-        if not gptq and not self.recipe.bias_correction:
+        if not gptq and not self.recipe.bias_correction and self.chooser is None:
             return {}
         return rounding.round_weights(
             self.graph,
             graphs.dump(self.graph),
             self.samples,
             build,
-            gptq=gptq,
+            gptq=gptq or self.chooser is not None,
             correct_bias=self.recipe.bias_correction,
             progress=self._stage("round"),
+            chooser=self.chooser(self.graph, self.samples) if self.chooser else None,
         )
 
     def _stage(self, name: str) -> Callable[[int, int], None]:

@@ -60,12 +60,13 @@ def _windows(graph: Graph, layer: Operator, value: Array) -> Array:
     strides, gaps = (options.strideH, options.strideW), (options.dilationHFactor, options.dilationWFactor)
     reach = [(count - 1) * gap + 1 for count, gap in zip(taps, gaps, strict=True)]
     if options.padding == constant("Padding", "SAME"):
-        sides = [_same(*side) for side in zip(value.shape[:2], reach, strides, strict=True)]
+        sides = [same_padding(*side) for side in zip(value.shape[:2], reach, strides, strict=True)]
         value = np.pad(value, [*sides, (0, 0)])
     view = np.lib.stride_tricks.sliding_window_view(value, reach, (0, 1))
     return view[:: strides[0], :: strides[1], :, :: gaps[0], :: gaps[1]]
 
 
-def _same(size: int, reach: int, stride: int) -> tuple[int, int]:
+def same_padding(size: int, reach: int, stride: int) -> tuple[int, int]:
+    """What SAME pads before and after, for one side of a window that reaches so far."""
     total = max((-(-size // stride) - 1) * stride + reach - size, 0)
     return total // 2, total - total // 2

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -27,10 +28,31 @@ _POSITIONS = (100, 400)  # of one layer's output and one sample: sixteen for eac
 _AT_ONCE = 10  # samples whose products are taken together: larger products are faster ones
 _UNSURE = 1e-4  # of a mean square: what the sums in float32 may be wrong by
 _DAMPING = 0.01  # of the mean curvature, as in the paper
+_FIRM = 0.1  # the same where weights follow what the layers before got wrong: it must hold for other samples too
+_FOLLOW = 1.0  # how far they do
 _BLOCK = 64  # columns between two updates of the rest
 _WIDEST = 4096  # kernels with more inputs than this are rounded to the nearest: their curvature would not fit
 _SWEEPS = 3
 _MOST_WORK = 2e9  # multiplications of a sweep; dense layers beyond it get none
+
+
+class Chooser(Protocol):
+    """Chooses codes by rules of its own, such as how few bytes they take, and may remember them from run to run."""
+
+    def known(self, graph: Graph, layer: Operator) -> Rounded | None:
+        """What was chosen for a layer before; its inputs are not observed then."""
+
+    def choose(
+        self, graph: Graph, layer: Operator, weights: Array, floor: Array | None, curvature: Array | None
+    ) -> tuple[Array, Array]:
+        """Codes, (groups, outputs, n), and steps, (groups, outputs), with which they fit an int8 kernel.
+
+        `weights` are not quite the layer's: on the inputs that the quantized layers give, they come nearest to its
+        outputs.
+        """
+
+    def settled(self, graph: Graph, layer: Operator, rounded: Rounded) -> None:
+        """Hears what becomes of a layer."""
 
 
 @dataclass
@@ -44,11 +66,14 @@ class _Statistics:
     reference: Array  # (groups, n)
     products: Array | None  # (groups, n, n), or None where only means are wanted
     total: Array  # (groups, n)
+    crossed: Array | None = None  # (groups, n, n), of the float model's inputs by these, where they are wanted
     positions: int = 0
 
-    def add(self, rows: Array) -> None:
-        """Counts inputs of shape (groups, positions, n)."""
+    def add(self, rows: Array, exact: Array | None = None) -> None:
+        """Counts inputs of shape (groups, positions, n), and what the float model has in their place."""
         moved = rows - self.reference[:, None, :].astype(np.float32)
+        if self.crossed is not None and exact is not None:
+            self.crossed += (exact - self.reference[:, None, :].astype(np.float32)).transpose(0, 2, 1) @ moved
         if self.products is not None:
             self.products += moved.transpose(0, 2, 1) @ moved
         self.total += moved.sum(1, dtype=np.float64)
@@ -71,6 +96,18 @@ class _Statistics:
         found += np.eye(moved.shape[1]) * rounding[:, None, None]
         return found
 
+    def best_weights(self, weights: Array) -> Array:
+        """Weights, (groups, outputs, n), that come nearest to these ones' outputs on the float model's inputs."""
+        covariance = self.covariance()
+        if self.crossed is None or covariance is None:
+            return weights
+        missed = self.crossed / self.positions - covariance
+        firm = _FIRM * np.einsum("gnn->gn", covariance).mean(1) + 1e-12
+        damped = covariance + np.eye(covariance.shape[1]) * firm[:, None, None]
+        wanted = np.linalg.solve(damped, (weights @ missed).transpose(0, 2, 1)).transpose(0, 2, 1)
+        found: Array = weights + _FOLLOW * wanted
+        return found
+
 
 def round_weights(
     graph: Graph,
@@ -80,20 +117,26 @@ def round_weights(
     gptq: bool = True,
     correct_bias: bool = True,
     progress: Progress | None = None,
+    chooser: Chooser | None = None,
 ) -> dict[int, Rounded]:
     """Kernel, scales and bias of every layer of the float `graph`, by the index of the float kernel's tensor.
 
-    `model` is the float graph written out; `build` makes the graph whose activations the layers see.
+    `model` is the float graph written out; `build` makes the graph whose activations the layers see. A `chooser`
+    takes the place of GPTQ.
     """
     stages = _stages(graph)
     means = _float_means(graph, model, samples, stages)
     rounded: dict[int, Rounded] = {}
-    chain = _Chain(samples)
+    chain, exact = _Chain(samples), _Chain(samples) if chooser else None
     for number, (tensor, layers) in enumerate(stages.items()):
-        found = _observe(graph, layers, chain.values(build(rounded), tensor), means, gptq)
-        for layer in layers:
-            kernel = layer.inputs[1]
-            rounded[kernel] = _rounded(graph, layer, found[kernel], chain, gptq, correct_bias)
+        known = {layer.inputs[1]: chooser.known(graph, layer) for layer in layers} if chooser else {}
+        if not known or None in known.values():
+            values = chain.values(build(rounded), tensor)
+            found = _observe(graph, layers, values, means, gptq, exact.values(graph, tensor) if exact else None)
+            for layer in layers:
+                kernel = layer.inputs[1]
+                known[kernel] = _rounded(graph, layer, found[kernel], chain, gptq, correct_bias, chooser)
+        rounded.update({kernel: each for kernel, each in known.items() if each is not None})
         if progress:
             progress(number + 1, len(stages))
     return rounded
@@ -221,19 +264,28 @@ def _float_means(
 
 
 def _observe(
-    graph: Graph, layers: Sequence[Operator], values: Iterator[Array], means: Mapping[int, Array], gptq: bool
+    graph: Graph,
+    layers: Sequence[Operator],
+    values: Iterator[Array],
+    means: Mapping[int, Array],
+    gptq: bool,
+    exact: Iterator[Array] | None = None,
 ) -> dict[int, _Statistics]:
     found: dict[int, _Statistics] = {}
-    numbered = enumerate(values)
+    others_too: Iterator[Array | None] = exact if exact is not None else itertools.repeat(None)
+    numbered = enumerate(zip(values, others_too))  # noqa: B905
     while few := list(itertools.islice(numbered, _AT_ONCE)):
         for layer in layers:
-            parts = [_inputs(graph, layer, value, sample) for sample, value in few]
-            rows, kernel = np.concatenate(parts, axis=1), layer.inputs[1]
+            rows = np.concatenate([_inputs(graph, layer, value, sample) for sample, (value, _) in few], axis=1)
+            others = [_inputs(graph, layer, other, sample) for sample, (_, other) in few if other is not None]
+            kernel = layer.inputs[1]
             if kernel not in found:
                 wide = not gptq or rows.shape[2] > _WIDEST
-                products = None if wide else np.zeros((len(rows), rows.shape[2], rows.shape[2]))
-                found[kernel] = _Statistics(means[kernel], products, np.zeros(rows.shape[::2]))
-            found[kernel].add(rows)
+                square = (len(rows), rows.shape[2], rows.shape[2])
+                products = None if wide else np.zeros(square)
+                crossed = np.zeros(square) if others and not wide else None
+                found[kernel] = _Statistics(means[kernel], products, np.zeros(rows.shape[::2]), crossed)
+            found[kernel].add(rows, np.concatenate(others, axis=1) if others else None)
     return found
 
 
@@ -243,22 +295,35 @@ def _inputs(graph: Graph, layer: Operator, value: Array, sample: int) -> Array:
 
 
 def _rounded(
-    graph: Graph, layer: Operator, found: _Statistics, chain: _Chain, gptq: bool, correct_bias: bool
+    graph: Graph,
+    layer: Operator,
+    found: _Statistics,
+    chain: _Chain,
+    gptq: bool,
+    correct_bias: bool,
+    chooser: Chooser | None = None,
 ) -> Rounded:
     tensor, bias = graph.tensors[layer.inputs[1]], _bias(graph, layer)
     assert tensor.data is not None
-    scales = kernels.channel_scales(tensor.data, kernels.channel_axis(layer), chain.bias_floor(layer, bias))
     weights = patches.as_matrix(graph, layer, tensor.data.astype(np.float64))
-    steps = np.broadcast_to(scales.astype(np.float64), (weights.shape[0] * weights.shape[1],))
-    steps = steps.reshape(weights.shape[:2])
-    curvature = found.covariance() if gptq else None
-    codes = _nearest(weights / steps[:, :, None]) if curvature is None else _compensated(weights, steps, curvature)
+    floor, curvature = chain.bias_floor(layer, bias), found.covariance() if gptq else None
+    if chooser is not None:
+        codes, steps = chooser.choose(graph, layer, found.best_weights(weights), floor, curvature)
+        scales = steps.reshape(-1).astype(np.float32)[: None if kernels.channel_axis(layer) is not None else 1]
+    else:
+        scales = kernels.channel_scales(tensor.data, kernels.channel_axis(layer), floor)
+        steps = np.broadcast_to(scales.astype(np.float64), (weights.shape[0] * weights.shape[1],))
+        steps = steps.reshape(weights.shape[:2])
+        codes = _nearest(weights / steps[:, :, None]) if curvature is None else _compensated(weights, steps, curvature)
     if correct_bias:
         left = np.einsum("gon,gn->go", weights, found.reference)
         left -= np.einsum("gon,gn->go", codes * steps[:, :, None], found.mean)
         bias = bias + left.reshape(-1)
     kernel = patches.from_matrix(graph, layer, codes).astype(np.int8)
-    return Rounded(kernel, scales, bias.astype(np.float32))
+    rounded = Rounded(kernel, scales, bias.astype(np.float32))
+    if chooser is not None:
+        chooser.settled(graph, layer, rounded)
+    return rounded
 
 
 def _bias(graph: Graph, layer: Operator) -> Array:

@@ -114,3 +114,33 @@ def test_real_layers_are_as_sparse_as_published(assets: Path, module: str) -> No
     layers = [layer for layer in weights.layers if layer.name.split("_")[0] == module]
     kept = sum(np.count_nonzero(layer.kernel) + layer.arrays["bias"].size for layer in layers)
     assert kept == pytest.approx(PRUNED[module], rel=0.03)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([0.0, 0.02, 0.3, 1.0]))
+def test_our_writer_gives_what_is_read_with_8_and_4_bits(seed: int, density: float) -> None:
+    random = np.random.default_rng(seed)
+    layers = [("conv1", (3, 2, 3, 3)), ("fc6", (7, 41))]
+    coded = []
+    for _, shape in layers:
+        size = 256 if len(shape) == 4 else 16
+        codes = (random.integers(1, size, shape) * (random.random(shape) < density)).astype(np.uint8)
+        book = np.concatenate([[0], random.normal(size=size - 1)]).astype(np.float32)
+        coded.append(deep_compression.Coded(book, random.normal(size=shape[0]).astype(np.float32), codes))
+    content = deep_compression.encode(coded)
+    again = deep_compression.coded_layers(content, layers, "some.net")
+    for before, after in zip(coded, again, strict=True):
+        assert (before.codes == after.codes).all() and (before.codebook == after.codebook).all()
+        assert (before.bias == after.bias).all()
+    assert deep_compression.encode(again) == content
+    kernels = deep_compression.decode(content, layers, "some.net")
+    assert [layer.kind for layer in kernels] == ["conv", "dense"]
+    assert (kernels[1].kernel == coded[1].codebook[coded[1].codes].T).all()
+
+
+@pytest.mark.assets
+def test_the_authors_file_is_written_again_to_the_last_byte(assets: Path) -> None:
+    content = (assets / "weights" / "compressed_SqueezeNet.net").read_bytes()
+    layers = deep_compression.known_layers(content)
+    assert layers == deep_compression.squeezenet_layers()
+    assert deep_compression.encode(deep_compression.coded_layers(content, layers, "its.net")) == content
