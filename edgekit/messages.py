@@ -37,7 +37,7 @@ def parse(message: Any, content: bytes, path: object, what: str) -> Any:
     try:
         return message.FromString(content)
     except DecodeError as error:
-        raise FileFormatError(f"{path} is truncated or no {what} file ({error}); fetch or save it again") from None
+        raise FileFormatError(f"{path} is truncated or not a {what} file ({error}); fetch or save it again") from None
 
 
 def _declare(field: Any, kind: str, package: str, schema: Schema) -> None:

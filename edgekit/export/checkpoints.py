@@ -43,7 +43,8 @@ def to_state_dict(
     if (found := loaded_for(spec, source, progress)) is not None:
         weights.assign(model, found, models.torch_names(spec, weights.layer_names(model)))
     progress("write", 1, 2)
-    tensors = weights.state_dict_of(model, models.torch_names(spec, weights.layer_names(model)))
+    names = models.torch_names(spec, weights.layer_names(model))
+    tensors = weights.state_dict_of(model, names, models.torch_matrices(spec))
     path = folder / f"{stem(spec)}{FORMATS[kind]}"
     weights.write_state_dict(path, tensors)
     progress("write", 2, 2)

@@ -165,8 +165,8 @@ def _answer(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {"tools": {"onnxruntime": importlib.metadata.version("onnxruntime")}}
 
 
-def _transposes(tflite: bytes, model: Any, job: dict[str, Any]) -> list[str]:
-    """For each TRANSPOSE operator the ONNX node whose output it moves, found by the values themselves."""
+def _transposes(tflite: bytes, model: Any, job: dict[str, Any]) -> dict[str, str]:
+    """For each tensor that a TRANSPOSE moves the ONNX node that computes it, found by the values themselves."""
     import tensorflow as tf
 
     resolver = tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
@@ -175,14 +175,17 @@ def _transposes(tflite: bytes, model: Any, job: dict[str, Any]) -> list[str]:
     )
     moves = [operator for operator in runner._get_ops_details() if operator["op_name"] == "TRANSPOSE"]
     if not moves:
-        return []
+        return {}
     sample = np.random.default_rng(0).random(job["shape"], np.float32)
     runner.allocate_tensors()
     given = sample.transpose(0, 2, 3, 1) if job["channels_first"] else sample
     runner.set_tensor(runner.get_input_details()[0]["index"], given)
     runner.invoke()
-    values = [np.sort(runner.get_tensor(int(operator["inputs"][0])), axis=None) for operator in moves]
-    return _named(values, model, sample, job["input"])
+    indices = [int(operator["inputs"][0]) for operator in moves]
+    tensors = {detail["index"]: detail["name"] for detail in runner.get_tensor_details()}
+    values = [np.sort(runner.get_tensor(index), axis=None) for index in indices]
+    nodes = _named(values, model, sample, job["input"])
+    return {tensors[index]: node for index, node in zip(indices, nodes, strict=True)}
 
 
 def _named(values: list[Any], model: Any, sample: Any, input_name: str) -> list[str]:

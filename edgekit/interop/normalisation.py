@@ -56,7 +56,8 @@ def _affine(graph: Graph, operator: Operator) -> tuple[Array, Array] | None:
     """(factor, summand) for each channel; None if the operator is no sum or product with constants of its own."""
     places = [place for place, index in enumerate(operator.inputs) if graph.tensors[index].data is not None]
     output = operator.outputs[0]
-    if len(places) != 1 or output in graph.outputs or operator.options.fusedActivationFunction:
+    activated = operator.options is not None and operator.options.fusedActivationFunction
+    if len(places) != 1 or output in graph.outputs or activated:
         return None
     values = np.asarray(graph.tensors[operator.inputs[places[0]]].data, np.float64)
     if values.size not in (1, 3) or (values.size == 3 and values.shape[-1] != 3):

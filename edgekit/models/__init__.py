@@ -2,7 +2,8 @@
 
 The folder is the registry. A file with `VARIANTS`, a tuple of ModelSpec whose family is the file's name, and
 `build(spec)` adds a family; `parse(name)` gives it open-ended names, `published(spec)` accuracies beside those of
-its variants, and `torch_names(spec, layers)` the modules of its PyTorch twin. Listing imports no Keras.
+its variants, and `torch_names(spec, layers)` the modules of its PyTorch twin, of which `TORCH_MATRICES` are linear
+layers in the place of convolutions. Listing imports no Keras.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ __all__ = [
     "layer_table",
     "outline",
     "specs",
+    "torch_matrices",
     "torch_names",
     "torch_twins",
 ]
@@ -103,6 +105,12 @@ def for_torch(name: str) -> str:
 def torch_names(spec: ModelSpec, layer_names: Sequence[str]) -> dict[str, str]:
     """The module of the PyTorch twin for each layer with weights; empty if the network has no twin."""
     return _torch_names(spec, layer_names) or {}
+
+
+def torch_matrices(spec: ModelSpec) -> frozenset[str]:
+    """The convolutions that are linear layers in the PyTorch twin."""
+    found: frozenset[str] = getattr(_families()[spec.family], "TORCH_MATRICES", frozenset())
+    return found
 
 
 def has_torch_twin(spec: ModelSpec) -> bool:

@@ -52,6 +52,7 @@ def _torch(size: str, top1: float, top5: float, params: int, macs: int) -> Model
     )
 
 
+TORCH_MATRICES = frozenset({"conv_2", "logits"})  # linear layers there, convolutions of one pixel here
 _TORCH_EPSILON = 1e-3  # torchvision keeps the paper's here, unlike elsewhere
 VARIANTS = (
     _variant("large", 75.2, 5_483_032, 216_589_760),

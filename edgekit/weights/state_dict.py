@@ -7,6 +7,7 @@ tensors and plain containers and refuses everything else; it does so in a child 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from edgekit.weights.tensors import weights_of
 
 TIMEOUT_S = 120.0
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "model_ema", "ema")
+_GLOBAL = re.compile(r"unsupported (?:global: )?GLOBAL (\S+)", re.IGNORECASE)
 MISSING = "PyTorch's files need torch; run: pip install 'edgekit[torch]', or save the weights as .safetensors"
 
 
@@ -68,17 +70,17 @@ def _tensors(path: Path) -> dict[str, Array]:
 
 
 def _refusal(path: Path, reason: str) -> str:
-    first = " ".join(reason.split())
-    if "TorchScript" in first:
+    text = " ".join(reason.split())
+    if "TorchScript" in text:
         return f"{path} is a TorchScript archive; save model.state_dict(), or export the network as ONNX"
-    for mark in ("Unsupported global: GLOBAL ", "Trying to call reduce for unrecognized function "):
-        if mark in first:
-            name = first.partition(mark)[2].split(" ")[0]
-            return (
-                f"{path} holds the Python object {name} besides tensors; loading it could run any code, so it was "
-                "refused and nothing was run; save model.state_dict() and give that"
-            )
-    return f"{path} is damaged, or no PyTorch checkpoint ({first[:150]}); save model.state_dict() again"
+    if "Weights only load failed" in text:
+        found = _GLOBAL.search(text)
+        what = f"the Python object {found[1]}" if found else "something"
+        return (
+            f"{path} holds {what} besides tensors and containers; loading it could run any code, so it was refused and "
+            "nothing was run; save model.state_dict() and give that"
+        )
+    return f"{path} is damaged, or no PyTorch checkpoint ({text[:150]}); save model.state_dict() again"
 
 
 def _state_dict(path: Path, loaded: object, tensor_type: type) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Asks layers for their class names, shapes and arrays only, so it needs no import
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,18 @@ def layer_names(model: Any) -> list[str]:
     return [layer.name for layer in leaves(model) if layer.get_weights()]
 
 
-def state_dict_of(model: Any, names: Mapping[str, str]) -> dict[str, Array]:
+def state_dict_of(model: Any, names: Mapping[str, str], matrices: Collection[str] = ()) -> dict[str, Array]:
     """Tensors by name for the modules that `names` gives for each layer with weights.
 
-    Kernels become (o, i / groups, h, w), matrices (o, i); a batch norm without scale or offset gets ones or zeros.
+    Kernels become (o, i / groups, h, w), matrices (o, i), of which the kernels of the layers `matrices` are some too;
+    a batch norm without scale or offset gets ones or zeros.
     """
     tensors: dict[str, Array] = {}
     for layer in leaves(model):
         if kind := kind_of(layer):
             for part, array in _parts(layer, kind):
+                if layer.name in matrices and array.ndim == 4:
+                    array = array.reshape(array.shape[:2])
                 tensors[f"{names[layer.name]}.{part}"] = np.ascontiguousarray(array)
     return tensors
 
