@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format report zoo clean
+.PHONY: help demo test test-torch check format report zoo clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,11 @@ demo: $(VENV)/.ready  ## export two networks, judge them, time them, print one t
 
 test: $(VENV)/.ready  ## run the whole test suite
 	$(BIN)/python -m pytest
+
+test-torch: $(VENV)/.ready  ## install PyTorch and onnx2tf's environment, run the tests that need them
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[export,report,dev,torch]'
+	$(BIN)/edgekit interop setup
+	EDGEKIT_REQUIRE_TORCH=1 $(BIN)/python -m pytest -m "torch or interop"
 
 check: $(VENV)/.ready  ## style and types
 	$(BIN)/ruff format --check .

@@ -91,6 +91,7 @@ def _row(way: str, artifact: Artifact) -> dict[str, object]:
     return {
         "way": way,
         "path": str(artifact.path),
+        "sha256": artifact.sha256,
         "size_bytes": artifact.size_bytes,
         "operators": dict(sorted(Counter(operators).items())),
         "order": operators,

@@ -106,6 +106,7 @@ def _quantized(trained: export.Trained, pictures: Path, folder: Path) -> dict[st
     agreement = made.card.audit.agreement if made.card and made.card.audit else None
     return {
         "float_operators": dict(Counter(export.float_operators(made))),
+        "sha256": made.sha256,
         "size_bytes": made.size_bytes,
         "agreement": [agreement.hits, agreement.of] if agreement else None,
     }

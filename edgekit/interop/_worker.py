@@ -83,13 +83,20 @@ def _prepared(job: dict[str, Any]) -> Any:
         model = shape_inference.infer_shapes(model)
     except Exception as error:  # protobuf's, the checker's and the inference's
         raise RefusedError(f"it is no valid ONNX model ({_short(error)})") from error
-    for number, node in enumerate(model.graph.node):
-        node.name = node.name or f"{node.op_type}_{number}"
+    _name_nodes(model)
     _refuse_unknown(model)
     simplified = _simplified(model)
-    for number, node in enumerate(simplified.graph.node):
-        node.name = node.name or f"{node.op_type}_{number}"
+    _name_nodes(simplified)
     return simplified
+
+
+def _name_nodes(model: Any) -> None:
+    """Every node gets a name of its own: it is named by it, and onnxruntime wants none twice."""
+    taken: set[str] = set()
+    for number, node in enumerate(model.graph.node):
+        if not node.name or node.name in taken:
+            node.name = f"{node.name or node.op_type}_{number}"
+        taken.add(node.name)
 
 
 def _fix_sizes(model: Any, name: str, shape: list[int]) -> None:
@@ -135,13 +142,14 @@ def _to_tflite(model: Any, job: dict[str, Any]) -> bytes:
             not_use_onnxsim=True,
             not_use_opname_auto_generate=True,
             disable_model_save=True,
+            disable_strict_mode=not job["careful"],
             verbosity="error",
         )
         wanted = [tf.TensorSpec(tensor.shape, tensor.dtype, name="image") for tensor in network.inputs]
         function = tf.function(lambda image: network(image, training=False), autograph=False)
         frozen = convert_variables_to_constants_v2(function.get_concrete_function(*wanted))
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], network)
-        content: bytes = converter.convert()
+        # Given the network as well, the converter would save and load it again, for twelve times as long.
+        content: bytes = tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert()
     except SystemExit:
         raise RefusedError("onnx2tf cannot convert it") from None  # the log has the node
     except Exception as error:

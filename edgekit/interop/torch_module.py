@@ -5,6 +5,9 @@ The module is the caller's own code, running in the caller's own process; both p
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,16 +34,17 @@ def to_onnx(module: nn.Module, example: Tensor, path: Path) -> None:
     training = module.training
     module.eval()
     try:
-        program = torch.onnx.export(
-            module,
-            (example,),
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            opset_version=OPSET,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+        with _without_triton():
+            program = torch.onnx.export(
+                module,
+                (example,),
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                opset_version=OPSET,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
         program.save(str(path))
     except ModuleNotFoundError as error:
         raise MissingError(f"torch's exporter needs {error.name}; run: pip install 'edgekit[torch]'") from None
@@ -84,6 +88,22 @@ def answer(module: nn.Module, image: Array) -> Array:
     finally:
         module.train(training)
     return output
+
+
+@contextlib.contextmanager
+def _without_triton() -> Iterator[None]:
+    """Keeps torch from loading Triton into a process that has TensorFlow: two LLVMs in one end it at once.
+
+    The exporter looks for Triton and does without.
+    """
+    clash = "tensorflow" in sys.modules and "triton" not in sys.modules
+    if clash:
+        sys.modules["triton"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if clash:
+            del sys.modules["triton"]
 
 
 def _torch() -> Any:

@@ -41,7 +41,9 @@ def test_without_a_package_index_nothing_is_left(monkeypatch):
     monkeypatch.setenv("PIP_RETRIES", "0")
     monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with pytest.raises(MissingError, match=r"cannot set up the environment for ONNX.*nothing was left behind") as caught:
+    with pytest.raises(
+        MissingError, match=r"cannot set up the environment for ONNX.*nothing was left behind"
+    ) as caught:
         environment.python(silent)
     assert "\n" not in str(caught.value)
     assert not environment.is_ready()
