@@ -7,7 +7,7 @@ ANDROID := android_demo
 APP_MODELS := $(addprefix $(ANDROID)/app/src/main/assets/models/,squeezenet_v1_1-224-int8.tflite mobilenet_v1_050-160-int8.tflite)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-android android-models check format report zoo clean
+.PHONY: help demo test test-android test-torch android-models check format report zoo clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,11 @@ test-android: $(VENV)/.ready $(APP_MODELS)  ## check the demo app without a phon
 	$(BIN)/python $(ANDROID)/check/apk.py
 	cd $(ANDROID)/check && $(abspath $(BIN)/python) -m unittest -v test_apk
 	@ls -l $(ANDROID)/check/apk/target/edgekit-demo.apk
+
+test-torch: $(VENV)/.ready  ## install PyTorch and onnx2tf's environment, run the tests that need them
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[export,report,dev,torch]'
+	$(BIN)/edgekit interop setup
+	EDGEKIT_REQUIRE_TORCH=1 $(BIN)/python -m pytest -m "torch or interop"
 
 check: $(VENV)/.ready  ## style and types
 	$(BIN)/ruff format --check .

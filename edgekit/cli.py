@@ -131,10 +131,18 @@ def models(
     _show({"model": spec, "layers": layers}, lambda: screens.layer_list(spec, layers), as_json)
 
 
-@app.command(epilog="\b\nExample: edgekit export squeezenet_v1_1 --recipe int8 --recipe float32 -o out")
+@app.command(
+    epilog="\b\nExample: edgekit export squeezenet_v1_1 --recipe int8 --recipe float32 -o out"
+    "\nExample: edgekit export checkpoint.pth --model squeezenet_v1_1 --calibration images/ -o out"
+    "\nExample: edgekit export model.onnx --mean 123.675,116.28,103.53 --std 58.395,57.12,57.375"
+)
 def export(
     names: Annotated[
-        list[str], typer.Argument(metavar="MODEL...", help="Names from 'edgekit models', or float .tflite files.")
+        list[str],
+        typer.Argument(
+            metavar="MODEL...",
+            help="Names from 'edgekit models', float .tflite or .onnx files, or PyTorch weights (with --model).",
+        ),
     ],
     recipes: Annotated[
         list[str], typer.Option("--recipe", "-r", metavar="RECIPE", help="See edgekit/recipe.py; may be repeated.")
@@ -152,6 +160,15 @@ def export(
     ] = 100,
     labels: Annotated[Path | None, typer.Option(metavar="FILE", help="Class names, one a line.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the files go.")] = Path(),
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The network that .pth or .safetensors weights are for.")
+    ] = None,
+    kind: Annotated[
+        str, typer.Option("--format", help="tflite, or onnx, torch or safetensors for other runtimes, in float32.")
+    ] = "tflite",
+    max_transposes: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Refuse an ONNX file that needs more operators to move values.")
+    ] = 4,
     channels: Annotated[str, typer.Option(help="RGB or BGR, for files without a card.")] = "RGB",
     mean: Annotated[str | None, typer.Option(help="On 0..255, one value or three, for files without a card.")] = None,
     std: Annotated[str | None, typer.Option(help="As --mean.")] = None,
@@ -180,15 +197,18 @@ def export(
     settings: Settings = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
-    """Turn networks, or any float .tflite, into .tflite files: load, convert, quantize, check, write."""
+    """Turn networks, ONNX, PyTorch weights or any float .tflite into .tflite: load, convert, quantize, check, write."""
     from edgekit import export as exports
     from edgekit import foreign, screens
 
     chosen, said = _recipes(recipes), foreign.Preprocessing(channels, mean, std)
-    of_networks = {"--weights": weights, "--input-size": input_size, "--classes": classes, "--set": settings}
-    _check_options(names, [option for option, value in of_networks.items() if value not in (None, [])], said)
-    sources = _distinct([_source(name, input_size, classes, settings) for name in names])
+    of_networks = {"--weights": weights, "--classes": classes, "--set": settings, "--input-size": input_size}
+    _check_options(names, [option for option, value in of_networks.items() if value not in (None, [])], said, model)
+    sources = _distinct([_source(name, model or "", weights, input_size, classes, settings) for name in names])
     given = _read_labels(labels)
+    if kind != "tflite":
+        _export_float(kind, names, sources, weights, said, given, calibration, input_size, max_transposes, output)
+        return
     calibrated = any(recipe.needs_calibration for recipe in chosen)
     _check_images(calibration if calibrated else None)
     made: list[Artifact] = []
@@ -196,10 +216,9 @@ def export(
         with _bars() as bars:
             for name, source in zip(names, sources, strict=True):
                 progress = bars(name)
-                if isinstance(source, Path):
-                    trained = exports.from_tflite(source, said, given, progress)
-                else:
-                    trained = exports.prepare(source, weights, given, progress)
+                trained = _prepared(
+                    name, source, weights, said, given, calibration, input_size, max_transposes, bars, progress
+                )
                 _warn(trained.warnings)
                 folder = (calibration or _sample_images(bars)) if calibrated else None
                 samples = _samples(folder, trained, calibration_images, progress)
@@ -269,7 +288,7 @@ def compress(
         return
     wish = _wish(target, max_drop)
     chosen = recipes.find(recipe)
-    source = _source(name, None, None, [])
+    source = _source(name, "", weights, None, None, [])
     _check_images(images)
     with _bars() as bars:
         progress = bars(name)
@@ -373,6 +392,91 @@ def _packed_summary(found: Compressed) -> dict[str, object]:
         "layers": found.layers,
         "card": found.artifact.card,
     }
+
+
+def _prepared(
+    name: str,
+    source: Path | ModelSpec,
+    weights: str | None,
+    said: Preprocessing,
+    labels: Sequence[str],
+    pictures: Path | None,
+    input_size: int | None,
+    max_transposes: int,
+    bars: Callable[[str], Callable[[str, int, int], None]],
+    progress: Callable[[str, int, int], None],
+) -> Trained:
+    """The float model that an argument of `export` means."""
+    from edgekit import export as exports
+
+    if not isinstance(source, Path):
+        given = name if exports.is_checkpoint(name) else weights
+        return exports.prepare(source, given, labels, progress, said)
+    if not exports.is_onnx(name):
+        return exports.from_tflite(source, said, labels, progress)
+    folder = pictures or _sample_images(bars)
+    return exports.from_onnx(
+        source, said, labels, progress, pictures=folder, input_size=input_size, max_transposes=max_transposes
+    )
+
+
+def _export_float(
+    kind: str,
+    names: Sequence[str],
+    sources: Sequence[Path | ModelSpec],
+    weights: str | None,
+    said: Preprocessing,
+    labels: Sequence[str],
+    pictures: Path | None,
+    input_size: int | None,
+    max_transposes: int,
+    output: Path,
+) -> None:
+    """Writes float models for other runtimes, and prints their paths."""
+    from edgekit import export as exports
+    from edgekit.errors import UnknownNameError
+
+    if kind not in ("onnx", "torch", "safetensors"):
+        raise UnknownNameError.among("format", kind, ("tflite", "onnx", "torch", "safetensors"))
+    with _bars() as bars:
+        for name, source in zip(names, sources, strict=True):
+            progress = bars(name)
+            if kind == "onnx":
+                trained = _prepared(
+                    name, source, weights, said, labels, pictures, input_size, max_transposes, bars, progress
+                )
+                _warn(trained.warnings)
+                written = exports.to_onnx(trained, output, progress)
+            elif isinstance(source, Path):
+                raise UsageError(f"--format {kind} writes the weights of a network of edgekit's; {name} is a file")
+            else:
+                given = name if exports.is_checkpoint(name) else weights
+                written = exports.to_state_dict(source, kind, output, given, progress)
+            print(written)
+
+
+@app.command(epilog="\b\nExample: edgekit interop setup")
+def interop(
+    action: Annotated[str, typer.Argument(metavar="[status|setup|remove]", help="What to do with it.")] = "status",
+    as_json: Json = False,
+) -> None:
+    """Show, set up or remove the environment in which onnx2tf converts ONNX; `export` sets it up by itself."""
+    from edgekit.errors import UnknownNameError
+    from edgekit.interop import environment
+
+    if action == "remove":
+        removed = [str(path) for path in environment.remove()]
+        _show({"removed": removed}, lambda: f"removed {', '.join(removed) or 'nothing: there was none'}", as_json)
+        return
+    if action not in ("status", "setup"):
+        raise UnknownNameError.among("action", action, ("status", "setup", "remove"))
+    if action == "setup":
+        with _bars() as bars:
+            environment.python(bars("interop"))
+    place, ready = environment.place(), environment.is_ready()
+    size = environment.size_bytes(place) if ready else 0
+    state = f"ready, {size / 1e9:.1f} GB" if ready else "not set up; the first .onnx file sets it up"
+    _show({"place": place, "ready": ready, "size_bytes": size}, lambda: f"{place}: {state}", as_json)
 
 
 @app.command(epilog="\b\nExample: edgekit inspect squeezenet_v1_1-224-int8.tflite --tensors")
@@ -1131,28 +1235,50 @@ def _recipes(names: Sequence[str]) -> list[Recipe]:
     return [recipe.find(name) for text in names for name in text.split(",")]
 
 
-def _check_options(names: Sequence[str], of_networks: Sequence[str], said: Preprocessing) -> None:
-    """Refuses what would have no effect: options of networks beside a .tflite, and of files without one."""
+def _check_options(names: Sequence[str], of_networks: Sequence[str], said: Preprocessing, model: str | None) -> None:
+    """Refuses what would have no effect: options of networks beside a file, and of files without one."""
     from edgekit import export as exports
     from edgekit import foreign
 
     files = [name for name in names if exports.is_file_name(name)]
-    if files and of_networks:
-        raise UsageError(f"{', '.join(of_networks)} would change a network, but {files[0]} is taken as it is")
-    if not files and said != foreign.Preprocessing():
-        raise UsageError("--channels, --mean and --std are for .tflite files without a card; none is given")
+    onnx = [name for name in names if exports.is_onnx(name)]
+    checkpoints = [name for name in names if exports.is_checkpoint(name)]
+    for kinds, useless in (
+        (files, of_networks),
+        (onnx, [option for option in of_networks if option != "--input-size"]),
+    ):
+        if kinds and useless:
+            raise UsageError(f"{', '.join(useless)} would change a network, but {kinds[0]} is taken as it is")
+    if checkpoints and "--weights" in of_networks:
+        raise UsageError(f"--weights and {checkpoints[0]} are both weights; give one of them")
+    if checkpoints and model is None:
+        raise UsageError(f"{checkpoints[0]} holds weights alone; say their network with --model, as squeezenet_v1_1")
+    if model is not None and not checkpoints:
+        raise UsageError("--model says what network .pth or .safetensors weights are for; none are given")
+    takers = (*files, *onnx, *checkpoints)
+    if not takers and "--weights" not in of_networks and said != foreign.Preprocessing():
+        raise UsageError("--channels, --mean and --std are for files without a card; none is given")
 
 
-def _source(name: str, input_size: int | None, classes: int | None, settings: Sequence[str]) -> Path | ModelSpec:
-    """What is to be exported: a .tflite, or a network by its name."""
+def _source(
+    name: str, model: str, weights: str | None, input_size: int | None, classes: int | None, settings: Sequence[str]
+) -> Path | ModelSpec:
+    """What is to be exported: a .tflite or .onnx, or a network by its name or by that of its weights."""
     from edgekit import export as exports
+    from edgekit import models as networks
 
-    if exports.is_file_name(name):
+    if exports.is_file_name(name) or exports.is_onnx(name):
         return Path(name)
+    if exports.is_checkpoint(name):
+        if not Path(name).is_file():
+            raise FileFormatError(f"cannot read {name}: no such file; a PyTorch checkpoint was expected")
+        return exports.find_model(networks.for_torch(model), classes, input_size, _settings(settings))
     if Path(name).is_file():
         raise FileFormatError(
             f"{name} is no .tflite; give weights with --weights and their network's name, or convert the model first"
         )
+    if weights is not None and exports.is_checkpoint(weights):
+        name = networks.for_torch(name)
     return exports.find_model(name, classes, input_size, _settings(settings))
 
 

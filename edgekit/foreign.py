@@ -37,10 +37,22 @@ def input_spec(artifact: Artifact, said: Preprocessing) -> InputSpec:
     tensor = inputs[0]
     if len(tensor.shape) != 4 or tensor.shape[3] != 3 or tensor.shape[1] != tensor.shape[2]:
         raise UsageError(f"{artifact.path} takes {tensor.shape}; only square RGB images, (1, size, size, 3), are known")
+    if spec := stated(tensor.shape[1], said):
+        return spec
+    mean, std = _implied(artifact, tensor)
+    return square(tensor.shape[1], channels=said.channels, mean=mean, std=std)
+
+
+def stated(size: int, said: Preprocessing) -> InputSpec | None:
+    """What the user says about an input of `size` x `size` pixels; None if that is nothing. UsageError as above."""
     if said.channels not in ("RGB", "BGR"):
         raise UsageError(f"--channels is RGB or BGR, not {said.channels!r}")
-    mean, std = _normalisation(artifact, tensor, said)
-    return square(tensor.shape[1], channels=said.channels, mean=mean, std=std)
+    if said.mean is None:
+        return None
+    mean, std = _three(said.mean, "--mean"), _three(said.std or "1", "--std")
+    if not all(std):
+        raise UsageError(f"--std divides, so it cannot be 0; got {said.std!r}")
+    return square(size, channels=said.channels, mean=mean, std=std)
 
 
 def class_names(artifact: Artifact) -> ClassNames:
@@ -60,12 +72,8 @@ def class_names(artifact: Artifact) -> ClassNames:
     return ClassNames(classes, (*background, *ids), (*background, *labels))
 
 
-def _normalisation(artifact: Artifact, tensor: TensorInfo, said: Preprocessing) -> tuple[list[float], list[float]]:
-    if said.mean is not None:
-        mean, std = _three(said.mean, "--mean"), _three(said.std or "1", "--std")
-        if not all(std):
-            raise UsageError(f"--std divides, so it cannot be 0; got {said.std!r}")
-        return mean, std
+def _implied(artifact: Artifact, tensor: TensorInfo) -> tuple[list[float], list[float]]:
+    """Mean and deviation of a quantized input, which takes pixels as they are."""
     if tensor.dtype not in ("int8", "uint8") or not tensor.scale:
         kind = f"{tensor.dtype}" if tensor.scale or tensor.dtype.kind == "f" else f"{tensor.dtype} without a scale"
         raise UsageError(f"{artifact.path} has no card and its input is {kind}; say --mean and --std, such as 127.5")

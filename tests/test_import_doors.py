@@ -175,7 +175,13 @@ def test_the_table_keeps_the_promises_of_the_design():
     for position, record in enumerate(RECORDS):
         assert set(table[record].anywhere) <= {*RECORDS[:position], "msgspec"}
         assert table[record].inside == ()
-    for framework, rooms in {"tensorflow": {"convert"}, "keras": {"convert", "models"}, "torch": set()}.items():
+    frameworks = {
+        "tensorflow": {"convert", "interop"},
+        "keras": {"convert", "models"},
+        "torch": {"interop", "weights"},
+        "onnx2tf": {"interop"},
+    }
+    for framework, rooms in frameworks.items():
         assert {room for room, door in table.items() if framework in door.anywhere} == set()
         assert {room for room, door in table.items() if framework in door.inside} == rooms
     device_side = {"meters", "runtime", "bench", "devices", "evaluate", "images", "golden", "quantize"}
@@ -190,10 +196,24 @@ def test_only_the_runtime_room_imports_a_runtime():
     assert named | _files_that_name(RUNTIMES) == {"edgekit/runtime.py"}
 
 
-def test_only_convert_imports_tensorflow():
+def test_only_two_files_import_tensorflow():
     named = {found.file for found in imports() if found.target.split(".")[0] == "tensorflow"}
-    assert named == {"edgekit/convert.py"}
-    assert not any(found.at_import for found in imports() if found.target.split(".")[0] in ("tensorflow", "keras"))
+    assert named == {"edgekit/convert.py", "edgekit/interop/_worker.py"}  # the worker has a TensorFlow of its own
+    heavy = ("tensorflow", "keras", "torch", "onnx", "onnx2tf", "onnxruntime")
+    assert not any(found.at_import for found in imports() if found.target.split(".")[0] in heavy)
+
+
+def test_torch_is_imported_where_it_is_asked_for():
+    named = {found.file for found in imports() if found.target.split(".")[0] in ("torch", "litert_torch")}
+    assert named == {
+        "edgekit/weights/state_dict.py",
+        "edgekit/interop/torch_module.py",
+        "edgekit/export/torch_modules.py",
+    }
+
+
+def test_what_runs_in_onnx2tfs_environment_knows_nothing_of_edgekit():
+    assert not [str(found) for found in imports() if found.file == "edgekit/interop/_worker.py" and found.own]
 
 
 def _files_that_name(modules: tuple[str, ...]) -> set[str]:

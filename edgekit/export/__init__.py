@@ -1,6 +1,7 @@
-"""From a network's name, or any float .tflite, to artifacts on disk: the whole left half of the design in one room.
+"""From a network's name, a float .tflite, ONNX or torch to artifacts on disk: the left half of the design in one room.
 
-It decides nothing that another room decides. `networks` and `files` make the float model, `calibration` its samples.
+It decides nothing that another room decides. `networks`, `files`, `onnx_files` and `torch_modules` make the float
+model, `calibration` its samples; `checkpoints` and `onnx_files` hand float models on to other runtimes.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ from edgekit import quantize as quantizer
 from edgekit.artifact import Artifact, Card
 from edgekit.errors import DataError, QualityError, UsageError
 from edgekit.export.calibration import CALIBRATION_IMAGES, Samples, load_samples
+from edgekit.export.checkpoints import check_twin, is_checkpoint, to_state_dict
 from edgekit.export.files import from_tflite, is_file_name
 from edgekit.export.networks import RANDOM, find_model, prepare
+from edgekit.export.onnx_files import from_onnx, is_onnx, to_onnx
+from edgekit.export.torch_modules import from_torch
 from edgekit.export.trained import CHECK_SECONDS, SUFFIX, Progress, Trained, about, ignore, stem, unexpected
 from edgekit.fidelity import Audit, Histogram, short_names
 from edgekit.graph import Array
@@ -37,15 +41,22 @@ __all__ = [
     "Progress",
     "Samples",
     "Trained",
+    "check_twin",
     "export",
     "find_model",
     "float_operators",
+    "from_onnx",
     "from_tflite",
+    "from_torch",
     "ignore",
+    "is_checkpoint",
     "is_file_name",
+    "is_onnx",
     "load_samples",
     "prepare",
     "stem",
+    "to_onnx",
+    "to_state_dict",
 ]
 
 LEAST_AGREEMENT = 0.8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit import convert, models, weights
+from edgekit import convert, foreign, models, weights
 from edgekit.artifact import Card, WeightsOrigin
 from edgekit.errors import DataError, MissingError, ModelCrashError
 from edgekit.export.trained import FLOAT, Progress, Trained, about, check_labels, ignore, stem
+from edgekit.foreign import Preprocessing
 from edgekit.runtime import Runner
 from edgekit.spec import ModelSpec, resized, square
 
@@ -39,11 +41,16 @@ def find_model(
 
 
 def prepare(
-    spec: ModelSpec, source: str | Path | None = None, labels: Sequence[str] = (), progress: Progress = ignore
+    spec: ModelSpec,
+    source: str | Path | None = None,
+    labels: Sequence[str] = (),
+    progress: Progress = ignore,
+    said: Preprocessing | None = None,
 ) -> Trained:
     """The float .tflite of a network with its weights.
 
-    `source` is a weights file, "random", or None for the pretrained weights of the store. MissingError if there
+    `source` is a weights file, "random", or None for the pretrained weights of the store; `said` is the preprocessing
+    of a weights file that does not state it. MissingError if there
     are none, WeightsMismatchError if they do not fit, ModelCrashError if Keras and TFLite disagree, DataError if a
     weight is no finite number or there are more or fewer `labels` than classes.
     """
@@ -51,20 +58,21 @@ def prepare(
     with about(spec.name):
         progress("build", 0, 3)
         convert.import_keras()
-        loaded = _weights_for(spec, source, progress)
+        loaded = _as_said(loaded_for(spec, source, progress), spec, said)
         model = models.build(spec) if loaded is not None else _seeded(spec)
         if loaded is not None:
-            weights.assign(model, loaded)
+            weights.assign(model, loaded, models.torch_names(spec, weights.layer_names(model)))
         progress("convert", 1, 3)
         tflite = convert.to_float_tflite(model)
         progress("check", 2, 3)
         _check_equal(model, tflite)
         progress("check", 3, 3)
     label_ids, names = _labels(labels, imagenet=source is None)
-    return Trained(tflite, _card(spec, loaded), stem(spec), names, label_ids, warnings=_warnings(loaded))
+    return Trained(tflite, _card(spec, loaded), stem(spec), names, label_ids, warnings=_warnings(loaded, said))
 
 
-def _weights_for(spec: ModelSpec, source: str | Path | None, progress: Progress) -> weights.Weights | None:
+def loaded_for(spec: ModelSpec, source: str | Path | None, progress: Progress) -> weights.Weights | None:
+    """The weights that `prepare` takes: a file's, the store's, or None for random ones; errors as there."""
     if source == RANDOM:
         return None
     if source is not None:
@@ -74,6 +82,11 @@ def _weights_for(spec: ModelSpec, source: str | Path | None, progress: Progress)
         what = spec.name if known is None else f"{spec.name} with {spec.classes} classes"
         raise MissingError(f"no pretrained weights are known for {what}; give --weights FILE or --weights random")
     return weights.load(known, lambda done, of: progress("download", done, of))
+
+
+def _as_said(loaded: weights.Weights | None, spec: ModelSpec, said: Preprocessing | None) -> weights.Weights | None:
+    stated = foreign.stated(spec.input_size, said) if said else None
+    return dataclasses.replace(loaded, input=stated) if loaded and stated else loaded
 
 
 def _finite(loaded: weights.Weights) -> weights.Weights:
@@ -101,10 +114,17 @@ def _check_equal(model: keras.Model, tflite: bytes) -> None:
         raise ModelCrashError(f"the float .tflite differs from Keras by {difference:.2g}; more than {_KERAS_TOLERANCE}")
 
 
-def _warnings(loaded: weights.Weights | None) -> tuple[str, ...]:
-    if loaded is None or loaded.input is not None:
+def _warnings(loaded: weights.Weights | None, said: Preprocessing | None) -> tuple[str, ...]:
+    if loaded is None or (said is not None and said.mean is not None):
         return ()
-    return (f"{loaded.source} does not say how images become its input; RGB on 0..255 is taken for granted",)
+    if loaded.input is None:
+        return (f"{loaded.source} does not say how images become its input; RGB on 0..255 is taken for granted",)
+    if loaded.implied_input:
+        return (
+            f"{loaded.source} does not say how images become its input; torchvision's normalisation is taken for "
+            "granted, so say --mean and --std if it was trained with another",
+        )
+    return ()
 
 
 def _labels(labels: Sequence[str], imagenet: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:

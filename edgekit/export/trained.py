@@ -23,8 +23,8 @@ class Trained:
     """A float model with what must travel beside it.
 
     `card` is the one of the float model itself and `stem` begins the names of the files that are made of it.
-    `source` is the .tflite file that it came in: such a model is handled in child processes only. `warnings` say
-    what the user should know about it.
+    `source` is the file that it came in, .tflite or .onnx: such a model is handled in child processes only.
+    `warnings` say what the user should know about it.
     """
 
     tflite: bytes
@@ -46,12 +46,12 @@ def ignore(stage: str, done: int, of: int) -> None:
 
 
 def stem(source: ModelSpec | Path) -> str:
-    """How the names of all files begin that are made of a network, or of a .tflite: its own without -float32.
+    """How the names of all files begin that are made of a network, or of a file: its own without -float32.
 
     Nor with onnx2tf's _float32.
     """
     if isinstance(source, Path):
-        return source.name[: -len(SUFFIX)].removesuffix("-float32").removesuffix("_float32")
+        return source.stem.removesuffix("-float32").removesuffix("_float32")
     return f"{source.name}-{source.input_size}"
 
 

@@ -1,8 +1,9 @@
 """Networks by name: every architecture of this folder, as specs, as Keras models and as counts.
 
 The folder is the registry. A file with `VARIANTS`, a tuple of ModelSpec whose family is the file's name, and
-`build(spec)` adds a family; `parse(name)` gives it open-ended names and `published(spec)` accuracies beside those of
-its variants. Listing imports no Keras.
+`build(spec)` adds a family; `parse(name)` gives it open-ended names, `published(spec)` accuracies beside those of
+its variants, and `torch_names(spec, layers)` the modules of its PyTorch twin, of which `TORCH_MATRICES` are linear
+layers in the place of convolutions. Listing imports no Keras.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 import msgspec
@@ -23,7 +24,20 @@ from edgekit.spec import ModelSpec, Published
 if TYPE_CHECKING:
     from keras import Model
 
-__all__ = ["build", "count", "find", "layer_table", "outline", "published", "specs"]
+__all__ = [
+    "build",
+    "count",
+    "find",
+    "for_torch",
+    "has_torch_twin",
+    "layer_table",
+    "outline",
+    "published",
+    "specs",
+    "torch_matrices",
+    "torch_names",
+    "torch_twins",
+]
 
 Option = bool | int | float | str
 
@@ -32,7 +46,7 @@ SMALLEST_INPUT = 32
 
 
 class Family(Protocol):
-    """What a file of this folder offers; `parse` and `published`, which it may also have, are looked up where used."""
+    """What a file of this folder offers; the others, which it may also have, are looked up where used."""
 
     VARIANTS: tuple[ModelSpec, ...]
 
@@ -88,6 +102,39 @@ def outline(spec: ModelSpec) -> Model:
     """The network without its weights, for `count` and `layer_table`: VGG-16 takes no half gigabyte for those."""
     with layers.without_weights():
         return build(spec)
+
+
+def for_torch(name: str) -> str:
+    """The variant that PyTorch's weights fit: `<name>_torch` where there is one, else `name` itself."""
+    twin = f"{name}_torch"
+    return twin if any(spec.name == twin for spec in specs()) else name
+
+
+def torch_names(spec: ModelSpec, layer_names: Sequence[str]) -> dict[str, str]:
+    """The module of the PyTorch twin for each layer with weights; empty if the network has no twin."""
+    return _torch_names(spec, layer_names) or {}
+
+
+def torch_matrices(spec: ModelSpec) -> frozenset[str]:
+    """The convolutions that are linear layers in the PyTorch twin."""
+    found: frozenset[str] = getattr(_families()[spec.family], "TORCH_MATRICES", frozenset())
+    return found
+
+
+def has_torch_twin(spec: ModelSpec) -> bool:
+    """Whether a PyTorch module is known that computes the same."""
+    return _torch_names(spec, ()) is not None
+
+
+def torch_twins() -> list[str]:
+    """The variants that have one."""
+    return [spec.name for spec in specs() if has_torch_twin(spec)]
+
+
+def _torch_names(spec: ModelSpec, layer_names: Sequence[str]) -> dict[str, str] | None:
+    names: Callable[[ModelSpec, Sequence[str]], dict[str, str] | None] | None
+    names = getattr(_families()[spec.family], "torch_names", None)
+    return names(spec, layer_names) if names else None
 
 
 @functools.cache

@@ -19,13 +19,13 @@ from edgekit.spec import ModelSpec
 
 if TYPE_CHECKING:
     from keras import KerasTensor as Tensor
-    from keras import Model
+    from keras import Layer, Model
 
 # Where weights start. He's keeps the variance of activations through ReLUs. Caffe's "xavier", which the authors' files
 # name, halves it at every layer: an untrained SqueezeNet would answer the same to every image. Around a shortcut that
 # halving is right, and He's would double the variance at every sum.
 HE, XAVIER = "he_normal", "lecun_uniform"
-CAFFE_BATCH_NORM_EPSILON = 1e-5
+CAFFE_BATCH_NORM_EPSILON = 1e-5  # and PyTorch's
 # Layers that Keras Applications leaves without a name of their own, as Keras then names them.
 _COUNTED = re.compile(r"(activation|dropout|flatten|global_average_pooling2d|re_lu)(?:_(\d+))?")
 
@@ -65,6 +65,39 @@ def application(spec: ModelSpec, builder: str, **arguments: bool | float) -> Mod
     _count_anew(model)
     _start_weights(model)
     return model
+
+
+def as_pytorch(model: Model, epsilon: float) -> Model:
+    """A network of Keras Applications in PyTorch's arithmetic: equal padding on all sides, `epsilon` in every norm.
+
+    Keras pads a convolution of stride 2 by one pixel less at the top and on the left, so that the same weights give
+    other answers. Even sizes of the map give the same shapes either way.
+    """
+    keras = _keras()
+
+    def cloned(layer: Layer) -> Layer:
+        config = layer.get_config()
+        kind = type(layer).__name__
+        if kind == "ZeroPadding2D":
+            config["padding"] = tuple((max(sides), max(sides)) for sides in layer.padding)
+        elif kind == "BatchNormalization":
+            config["epsilon"] = epsilon
+        elif _hangs_over(layer):
+            config["padding"] = "valid"
+        return type(layer).from_config(config)
+
+    def called(layer: Layer, x: Tensor, *args: object, **kwargs: object) -> Tensor:
+        if layer.name in strided:
+            x = keras.layers.ZeroPadding2D(layer.kernel_size[0] // 2, name=f"{layer.name}_pad")(x)
+        return layer(x, *args, **kwargs)
+
+    strided = {layer.name for layer in model.layers if _hangs_over(layer)}
+    return keras.models.clone_model(model, clone_function=cloned, call_function=called)
+
+
+def _hangs_over(layer: Layer) -> bool:
+    """Whether it is a convolution that pads itself, and unevenly."""
+    return type(layer).__name__ == "Conv2D" and layer.padding == "same" and layer.strides != (1, 1)
 
 
 def _count_anew(model: Model) -> None:
@@ -142,12 +175,14 @@ def relu(x: Tensor, *, name: str) -> Tensor:
     return _keras().layers.ReLU(name=name)(x)
 
 
-def max_pool(x: Tensor, *, name: str, window: int = 3, strides: int = 2) -> Tensor:
+def max_pool(x: Tensor, *, name: str, window: int = 3, strides: int = 2, round_up: bool = True) -> Tensor:
     """Caffe's max pooling, whose output size is rounded up: the last window may hang over the edge.
 
-    A map smaller than the window, which no network meets at its paper's size, becomes one pixel.
+    A map smaller than the window, which no network meets at its paper's size, becomes one pixel. Without `round_up`
+    it is PyTorch's own, which leaves the last pixels out.
     """
-    padding = pool_padding(int(x.shape[1]), window, strides)
+    small = int(x.shape[1]) < window
+    padding = pool_padding(int(x.shape[1]), window, strides) if round_up or small else "valid"
     return _keras().layers.MaxPooling2D(window, strides, padding, name=name)(x)
 
 
@@ -172,6 +207,13 @@ def max_pool_same(x: Tensor, *, name: str) -> Tensor:
 def global_average(x: Tensor, *, name: str) -> Tensor:
     """(b, h, w, c) -> (b, c)."""
     return _keras().layers.GlobalAveragePooling2D(name=name)(x)
+
+
+def global_max(x: Tensor, *, name: str) -> Tensor:
+    """(b, h, w, c) -> (b, c); as a pool over the whole map, for which there are quick integer kernels."""
+    layers = _keras().layers
+    pooled = layers.MaxPooling2D(tuple(x.shape[1:3]), name=name)(x)
+    return layers.Flatten(name=f"{name}_flat")(pooled)
 
 
 def concat(parts: list[Tensor], *, name: str) -> Tensor:

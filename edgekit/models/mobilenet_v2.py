@@ -1,11 +1,16 @@
 """MobileNet v2 with any width alpha; arXiv:1801.04381. Keras Applications' network, in TF-slim's order of layers.
 
+mobilenet_v2_torch is torchvision's, which differs in padding and in the norms' epsilon; its weights fit no other.
 TF-slim's page counts parameters without batch norm: its 3.47 M at alpha 1 are our 3,504,872 less 34,112.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 from edgekit.errors import UsageError
 from edgekit.models import layers
@@ -53,6 +58,7 @@ PUBLISHED = {
     (0.35, 128): Point(20, 1.66, 50.8, 75.0),
     (0.35, 96): Point(11, 1.66, 45.5, 70.4),
 }
+_TORCH_EPSILON = 1e-5
 SMALLEST_ALPHA = 0.01  # a name has two decimals
 WIDTHS = Widths(FAMILY, SOURCE, PUBLISHED, SMALLEST_ALPHA)
 
@@ -67,6 +73,12 @@ VARIANTS = (
     WIDTHS.variant("mobilenet_v2_075", 0.75, 2_636_424, 209_069_792),
     WIDTHS.variant("mobilenet_v2_050", 0.5, 1_968_680, 97_131_840),
     WIDTHS.variant("mobilenet_v2_035", 0.35, 1_677_128, 59_285_808),
+    msgspec.structs.replace(
+        WIDTHS.variant("mobilenet_v2_torch", 1.0, 3_504_872, 300_774_272),
+        options={"alpha": 1.0, "torch": True},
+        published=Published("torchvision model zoo, mobilenet_v2", 71.9, 90.3),
+        note="as torchvision has it",
+    ),
 )
 
 
@@ -80,4 +92,24 @@ def build(spec: ModelSpec) -> Model:
     alpha = float(spec.options["alpha"])
     if alpha <= 0:
         raise UsageError(f"MobileNet v2 needs alpha > 0; found {alpha}")
-    return layers.application(spec, "MobileNetV2", alpha=alpha)
+    model = layers.application(spec, "MobileNetV2", alpha=alpha)
+    return layers.as_pytorch(model, _TORCH_EPSILON) if spec.options.get("torch") else model
+
+
+def torch_names(spec: ModelSpec, layer_names: Sequence[str]) -> dict[str, str] | None:
+    """torchvision's module of each layer; None for the networks that are not torchvision's."""
+    if not spec.options.get("torch"):
+        return None
+    ends = {"Conv1": "features.0.0", "bn_Conv1": "features.0.1", "predictions": "classifier.1"}
+    ends |= {"Conv_1": "features.18.0", "Conv_1_bn": "features.18.1"}
+    return ends | {name: _torch_name(name) for name in layer_names if name not in ends}
+
+
+def _torch_name(layer: str) -> str:
+    """That of block_3_depthwise_BN is features.4.conv.1.1: each but the last part of a block has its norm inside."""
+    found = re.fullmatch(r"(?:expanded_conv|block_(\d+))_(expand|depthwise|project)(_BN)?", layer)
+    assert found, layer
+    first, norm = found[1] is None, int(found[3] is not None)
+    part = ["expand", "depthwise", "project"].index(found[2]) - first
+    place = f"{part + norm}" if found[2] == "project" else f"{part}.{norm}"
+    return f"features.{1 if first else int(found[1]) + 1}.conv.{place}"

@@ -19,6 +19,8 @@ Not published, and where it is taken from:
   have the same MACs, and only the place of the blocks differs.
 - 34 and 44: stages 9-9-12-2 and 12-12-16-2, that is 6-6-8-1 times 1.5 and times 2. At width 2.0 this 44 has 4.43 M
   parameters, the 4.4 M of the paper's abstract.
+- squeezenext_23_torch is a network of its own, known from PyTorch: other bottlenecks, 3x3 convolutions as shortcuts,
+  1x3 always before 3x1, maxima in place of the last average, and neither of the 1x1 convolutions around the stages.
 - The 1.5-wide one multiplies the stages' channels as the published 2.0-wide files do.
 """
 
@@ -26,7 +28,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgekit.errors import UsageError
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from keras import Model
 
 STAGE_CHANNELS = (32, 64, 128, 256)
-WIRINGS = ("parallel", "serial")
+WIRINGS = ("parallel", "serial", "torch")
 OPTIONS: dict[str, bool | int | float | str] = {
     "width": 1.0,
     "stages": "6-6-8-1",
@@ -57,7 +59,7 @@ class Plan(NamedTuple):
     channels: tuple[int, ...]
     conv1: int
     groups: int
-    serial: bool
+    wiring: str
 
 
 def _variant(
@@ -67,11 +69,12 @@ def _variant(
     macs: int,
     accuracy: tuple[float, float] | None = None,
     note: str = "",
+    size: int = 227,
 ) -> ModelSpec:
     return ModelSpec(
         name=name,
         family="squeezenext",
-        input_size=227,
+        input_size=size,
         options=options,
         published=Published(PAPER, *accuracy) if accuracy else None,
         params=params,
@@ -96,12 +99,22 @@ VARIANTS = (
     _variant(
         "squeezenext_44", {**OPTIONS, "stages": "12-12-16-2"}, 1_238_976, 428_197_568, note="stages not published"
     ),
+    _variant(
+        "squeezenext_23_torch",
+        {**OPTIONS, "wiring": "torch"},
+        1_065_512,
+        370_334_976,
+        size=224,
+        note="known from PyTorch; examples/torch_networks.py has it there",
+    ),
 )
 
 
 def build(spec: ModelSpec) -> Model:
     """(b, size, size, 3) -> (b, classes); layers Convolution1, BatchNorm1, ..., Eltwise1, ..., pool5, fc1000."""
     plan = _plan(spec)
+    if plan.wiring == "torch":
+        return _build_torch(spec, plan)
     numbers, sums = itertools.count(1), itertools.count(1)
     image = layers.image(spec.input_size)
     x = _conv(image, 64, plan.conv1, numbers, strides=2)
@@ -120,7 +133,7 @@ def build(spec: ModelSpec) -> Model:
 def _stage_start(x: Tensor, channels: int, plan: Plan, numbers: Iterator[int], number: int, *, strides: int) -> Tensor:
     """The first block of a stage, a 1x1 convolution as or before its shortcut: -> (b, h / strides, ..., channels)."""
     shortcut = _conv(x, channels, 1, numbers, strides=strides)
-    if plan.serial:
+    if plan.wiring == "serial":
         y = _block(shortcut, channels, plan, numbers, tall_first=True)
     else:
         y = _block(x, channels, plan, numbers, tall_first=True, strides=strides)
@@ -172,6 +185,70 @@ def _sum(shortcut: Tensor, y: Tensor, number: int) -> Tensor:
     return layers.relu(layers.add([shortcut, y], name=f"Eltwise{number}"), name=f"Eltwise{number}_relu")
 
 
+def torch_names(spec: ModelSpec, layer_names: Sequence[str]) -> dict[str, str] | None:
+    """The PyTorch module of each layer; None but for the network that is known from there."""
+    return {name: _torch_name(name) for name in layer_names} if _plan(spec).wiring == "torch" else None
+
+
+def _torch_name(layer: str) -> str:
+    """That of stage1_block2_conv3_bn is stages.0.1.body.7: each convolution is followed by a norm and a ReLU."""
+    name, norm, _ = layer.partition("_bn")
+    if name == "stem":
+        return "stem.2" if norm else "stem.0"
+    if not (found := re.fullmatch(r"stage(\d+)_block(\d+)_(conv(\d)|shortcut)", name)):
+        return name
+    place = f"body.{3 * (int(found[4]) - 1) + bool(norm)}" if found[4] else f"shortcut.{int(bool(norm))}"
+    return f"stages.{int(found[1]) - 1}.{int(found[2]) - 1}.{place}"
+
+
+def _build_torch(spec: ModelSpec, plan: Plan) -> Model:
+    """Layers stem, stage1_block1_conv1 ..., stage1_block1_shortcut ..., each with its _bn, and fc."""
+    image = layers.image(spec.input_size)
+    x = _plain(image, 64, plan.conv1, "stem", strides=2)
+    x = layers.max_pool(x, name="pool1", round_up=False)
+    x = layers.relu(layers.batch_norm(x, name="stem_bn"), name="stem_relu")
+    for stage, (blocks, channels) in enumerate(zip(plan.blocks, plan.channels, strict=True), start=1):
+        for block in range(1, blocks + 1):
+            strides = 2 if block == 1 and stage > 1 else 1
+            x = _torch_block(x, channels, plan.groups, f"stage{stage}_block{block}", strides)
+    x = layers.dense(layers.global_max(x, name="pool5"), spec.classes, name="fc")
+    return layers.network(spec, image, layers.softmax(x))
+
+
+def _torch_block(x: Tensor, channels: int, groups: int, name: str, strides: int) -> Tensor:
+    """Narrow layers have a half and a quarter of its inputs, not of its outputs: -> (b, h / strides, ..., channels)."""
+    half, quarter = int(x.shape[-1]) // 2, int(x.shape[-1]) // 4
+    y = x
+    plan: list[tuple[int, int | tuple[int, int]]] = [(half, 1), (quarter, 1), (half, (1, 3)), (half, (3, 1))]
+    for number, (filters, kernel) in enumerate([*plan, (channels, 1)], start=1):
+        conv = f"{name}_conv{number}"
+        y = _plain(y, filters, kernel, conv, strides=strides if number == 1 else 1, groups=groups if kernel != 1 else 1)
+        y = layers.relu(layers.batch_norm(y, name=f"{conv}_bn"), name=f"{conv}_relu")
+    if strides != 1 or x.shape[-1] != channels:
+        x = _plain(x, channels, 3, f"{name}_shortcut", strides=strides)
+        x = layers.batch_norm(x, name=f"{name}_shortcut_bn")
+    return layers.relu(layers.add([x, y], name=f"{name}_sum"), name=f"{name}_relu")
+
+
+def _plain(
+    x: Tensor, filters: int, kernel: int | tuple[int, int], name: str, *, strides: int = 1, groups: int = 1
+) -> Tensor:
+    """A convolution without bias and ReLU that pads by half its kernel."""
+    height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
+    return layers.conv(
+        x,
+        filters,
+        kernel,
+        strides=strides,
+        pad=(height // 2, width // 2),
+        groups=groups,
+        bias=False,
+        relu=False,
+        initializer=layers.XAVIER,
+        name=name,
+    )
+
+
 def _plan(spec: ModelSpec) -> Plan:
     stages, wiring = str(spec.options["stages"]), str(spec.options["wiring"])
     if not re.fullmatch(r"[1-9]\d*(-[1-9]\d*){3}", stages):
@@ -184,7 +261,7 @@ def _plan(spec: ModelSpec) -> Plan:
         raise UsageError(
             f"SqueezeNext needs conv1 >= 1 and groups that divide {channels[0] // 4}; found {conv1}, {groups}"
         )
-    return Plan(tuple(int(blocks) for blocks in stages.split("-")), channels, conv1, groups, wiring == "serial")
+    return Plan(tuple(int(blocks) for blocks in stages.split("-")), channels, conv1, groups, wiring)
 
 
 def _widened(channels: int, width: float) -> int:

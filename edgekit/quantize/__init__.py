@@ -255,6 +255,8 @@ def _loaded(model: bytes) -> Graph:
     graph.name_apart()  # gains and layers to keep are known by name
     simplify.drop_empty(graph)
     simplify.fuse_padding(graph)
+    simplify.pad_with_zeros(graph)
+    simplify.flatten_means(graph)
     channel_average.average_by_convolution(graph)
     return graph
 

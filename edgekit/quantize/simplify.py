@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from edgekit.errors import FileFormatError
-from edgekit.graph import Graph, Operator, constant
+from edgekit.graph import Graph, Operator, constant, new_options
 
+_NEVER_NEGATIVE = {"RELU", "RELU6", "RELU_0_TO_1", "LOGISTIC"}
 _STRIDED = {"CONV_2D", "DEPTHWISE_CONV_2D"}
 
 
@@ -20,6 +21,51 @@ def fuse_padding(graph: Graph) -> None:
                 consumer.inputs[0] = pad.inputs[0]
                 consumer.options.padding = constant("Padding", "SAME")
             graph.operators.remove(pad)
+
+
+def pad_with_zeros(graph: Graph) -> None:
+    """Lets a maximum over values that are never negative pad with zeros in place of minus infinity, as PyTorch does.
+
+    No integer stands for infinity; a map that went through a ReLU has the same maxima either way.
+    """
+    for pad in [operator for operator in graph.operators if operator.kind == "PADV2"]:
+        value, consumers = graph.tensors[pad.inputs[2]].data, graph.consumers(pad.outputs[0])
+        lowest = value is not None and value.dtype.kind == "f" and float(value.reshape(-1)[0]) < 0
+        alone = consumers and all(consumer.kind == "MAX_POOL_2D" for consumer in consumers)
+        if lowest and alone and pad.outputs[0] not in graph.outputs and _never_negative(graph, pad.inputs[0]):
+            pad.kind, pad.inputs, pad.version = "PAD", pad.inputs[:2], 1
+            pad.options, pad.options_type = new_options("PadOptions"), constant("BuiltinOptions", "PadOptions")
+
+
+def _never_negative(graph: Graph, tensor: int) -> bool:
+    producer = graph.producer(tensor)
+    if producer is None:
+        return False
+    fused = getattr(producer.options, "fusedActivationFunction", None)
+    relus = [constant("ActivationFunctionType", name) for name in ("RELU", "RELU6")]
+    return producer.kind in _NEVER_NEGATIVE or fused in relus
+
+
+def flatten_means(graph: Graph) -> None:
+    """Lets a mean give a matrix by itself where a reshape makes one of its map of one pixel; as PyTorch's heads do."""
+    for reshape in [operator for operator in graph.operators if operator.kind in ("RESHAPE", "SQUEEZE")]:
+        mean, target = graph.producer(reshape.inputs[0]), reshape.outputs[0]
+        if mean is None or mean.kind != "MEAN" or not mean.options.keepDims:
+            continue
+        source, alone = mean.outputs[0], graph.consumers(mean.outputs[0]) == [reshape]
+        kept = _without_ones(graph, mean)
+        if alone and source not in graph.outputs and graph.tensors[target].shape == kept:
+            mean.options.keepDims, mean.outputs = False, [target]
+            graph.operators.remove(reshape)
+
+
+def _without_ones(graph: Graph, mean: Operator) -> tuple[int, ...]:
+    """The shape that a mean has without the axes that it runs over."""
+    shape, axes = graph.tensors[mean.inputs[0]].shape, graph.tensors[mean.inputs[1]].data
+    if axes is None:
+        return ()
+    over = {int(axis) % len(shape) for axis in axes.reshape(-1)}
+    return tuple(size for axis, size in enumerate(shape) if axis not in over)
 
 
 def drop_empty(graph: Graph) -> None:

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgekit.errors import FileFormatError
-from edgekit.weights import caffe, deep_compression, keras_h5, ncnn, tflite
+from edgekit.weights import caffe, deep_compression, keras_h5, ncnn, safetensors, state_dict, tflite
 from edgekit.weights.assign import assign
 from edgekit.weights.pretrained import Pretrained, imagenet_labels, load, pretrained
 from edgekit.weights.record import LayerWeights, Weights
 from edgekit.weights.store import asset, image_folder
 from edgekit.weights.tflite import drop_background
+from edgekit.weights.torch_out import layer_names, state_dict_of, write_state_dict
 
 __all__ = [
     "READERS",
@@ -26,9 +27,12 @@ __all__ = [
     "drop_background",
     "image_folder",
     "imagenet_labels",
+    "layer_names",
     "load",
     "pretrained",
     "read",
+    "state_dict_of",
+    "write_state_dict",
 ]
 
 READERS: dict[str, Callable[[Path], Weights]] = {
@@ -40,6 +44,9 @@ READERS: dict[str, Callable[[Path], Weights]] = {
     ".h5": keras_h5.read,
     ".hdf5": keras_h5.read,
     ".caffemodel": caffe.read,
+    ".pth": state_dict.read,
+    ".pt": state_dict.read,
+    ".safetensors": safetensors.read,
 }
 
 

@@ -5,7 +5,7 @@ Asks layers for their class names, shapes and arrays only, so it needs no import
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,24 +25,34 @@ Pairs = list[tuple[Any, LayerWeights]]  # a layer of the model and what the file
 
 @dataclass(frozen=True)
 class Network:
-    """A Keras model taken apart: its weighted layers in graph order, and by id of each layer the one it reads from."""
+    """A Keras model taken apart: its weighted layers in graph order, and by id of each layer the one it reads from.
+
+    `names` are those of the file, by the model's.
+    """
 
     kernels: list[Any] = field(default_factory=list)
     batch_norms: list[Any] = field(default_factory=list)
     before: dict[int, Any] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def called(self, layer: Any) -> str:
+        """The layer's name in the file."""
+        return self.names.get(layer.name, str(layer.name))
 
 
-def assign(model: Any, weights: Weights) -> None:
+def assign(model: Any, weights: Weights, names: Mapping[str, str] | None = None) -> None:
     """Sets every weight of a built keras.Model.
 
     Layers are matched by name if the model has a layer for every conv, depthwise and dense name of the file, else by
-    order. Where the model normalises after a conv without bias and the file has folded that into a bias, the
+    order where the file has one. `names` gives the file's name of a layer by the model's, where the two differ.
+    Where the model normalises after a conv without bias and the file has folded that into a bias, the
     normalisation is set to add the bias and to do nothing else. A dense kernel and a 1x1 conv kernel are
     interchangeable. Raises WeightsMismatchError, naming the first layer that does not fit and both shapes, or the
     layers that are missing; the model is then unchanged.
     """
-    network = _take_apart(model)
-    pairs, unmatched = _match(network.kernels, [layer for layer in weights.layers if layer.kind != "batch_norm"])
+    network = _take_apart(model, names or {})
+    entries = [layer for layer in weights.layers if layer.kind != "batch_norm"]
+    pairs, unmatched = _match(network, entries, weights.ordered)
     plan = [(layer, _kernel_values(layer, entry, network, weights.channels_first)) for layer, entry in pairs]
     if unmatched:
         raise WeightsMismatchError(unmatched)
@@ -52,13 +62,13 @@ def assign(model: Any, weights: Weights) -> None:
         layer.set_weights(values)
 
 
-def _take_apart(model: Any) -> Network:
-    network = Network()
+def _take_apart(model: Any, names: Mapping[str, str]) -> Network:
+    network = Network(names=names)
     writers: dict[int, Any] = {}
-    for layer in _leaves(model):
+    for layer in leaves(model):
         network.before[id(layer)] = writers.get(id(getattr(layer, "input", layer)))
         writers[id(getattr(layer, "output", layer))] = layer
-        kind = _kind(layer)
+        kind = kind_of(layer)
         if kind == "batch_norm":
             network.batch_norms.append(layer)
         elif kind:
@@ -70,30 +80,39 @@ def _take_apart(model: Any) -> Network:
     return network
 
 
-def _leaves(model: Any) -> Iterator[Any]:
+def leaves(model: Any) -> Iterator[Any]:
+    """A model's layers in graph order, those of nested models too."""
     for layer in model.layers:
         if hasattr(layer, "layers"):
-            yield from _leaves(layer)
+            yield from leaves(layer)
         else:
             yield layer
 
 
-def _kind(layer: Any) -> Kind | None:
+def kind_of(layer: Any) -> Kind | None:
+    """Which kind of weights a layer has, if any."""
     names = {cls.__name__ for cls in type(layer).__mro__}
     return next((kind for name, kind in KINDS.items() if name in names), None)
 
 
-def _match(layers: list[Any], entries: list[LayerWeights]) -> tuple[Pairs, str]:
+def _match(network: Network, entries: list[LayerWeights], ordered: bool) -> tuple[Pairs, str]:
     """Pairs in graph order, and what to say about layers without a partner; empty if all have one."""
-    by_name = {entry.name: entry for entry in entries}
-    if len(by_name) == len(entries) and by_name.keys() <= {layer.name for layer in layers}:
-        pairs = [(layer, by_name[layer.name]) for layer in layers if layer.name in by_name]
-        return pairs, _missing([layer for layer in layers if layer.name not in by_name])
+    layers, by_name = network.kernels, {entry.name: entry for entry in entries}
+    known = [network.called(layer) for layer in layers]
+    if len(by_name) == len(entries) and by_name.keys() <= {*known}:
+        pairs = [(layer, by_name[name]) for layer, name in zip(layers, known, strict=True) if name in by_name]
+        return pairs, _missing([layer for layer, name in zip(layers, known, strict=True) if name not in by_name])
+    if not ordered:
+        stranger = next(entry.name for entry in entries if entry.name not in known)
+        raise WeightsMismatchError(
+            f"the model has no layer for the file's {stranger}, only {', '.join(known[:3])} and the like, and the "
+            "file's layers are in no order that could tell; rename them, or give a file that has one"
+        )
     # Some files know the order within a kind only, so depthwise layers queue on their own.
     pairs, alone = [], []
     queues = {True: [e for e in entries if e.kind == "depthwise"], False: [e for e in entries if e.kind != "depthwise"]}
     for layer in layers:
-        queue = queues[_kind(layer) == "depthwise"]
+        queue = queues[kind_of(layer) == "depthwise"]
         if queue:
             pairs.append((layer, queue.pop(0)))
         else:
@@ -129,7 +148,7 @@ def _fitted_kernel(layer: Any, entry: LayerWeights, network: Network, channels_f
     kernel, wanted = entry.kernel, _shape(layer.kernel)
     if channels_first and entry.kind == "dense":
         kernel = _channels_last(kernel, _flattened(layer, network))
-    kinds = {entry.kind, _kind(layer)}
+    kinds = {entry.kind, kind_of(layer)}
     if kinds == {"conv", "dense"} and kernel.shape[-2:] == wanted[-2:] and kernel.size == np.prod(wanted):
         kernel = kernel.reshape(wanted)
     if ("depthwise" in kinds and len(kinds) > 1) or kernel.shape != wanted:
@@ -137,7 +156,7 @@ def _fitted_kernel(layer: Any, entry: LayerWeights, network: Network, channels_f
         if kernel.shape == (*wanted[:-1], wanted[-1] + 1):
             hint = "; the file has one class more, so perhaps a background to drop with drop_background"
         raise WeightsMismatchError(
-            f"weights do not fit: the model's {layer.name} ({_kind(layer)}) is {wanted}, "
+            f"weights do not fit: the model's {layer.name} ({kind_of(layer)}) is {wanted}, "
             f"the file's {entry.name} ({entry.kind}) is {entry.kernel.shape}{hint}"
         )
     return kernel
@@ -190,8 +209,9 @@ def _match_batch_norms(
     free = [norm for norm in network.batch_norms if id(norm) not in matched]
     rest = [entry for entry in entries if all(entry is not other for other in matched.values())]
     by_name = {entry.name: entry for entry in rest}
-    if by_name.keys() <= {norm.name for norm in free} and len(by_name) == len(rest):
-        return matched | {id(norm): by_name[norm.name] for norm in free if norm.name in by_name}
+    if by_name.keys() <= {network.called(norm) for norm in free} and len(by_name) == len(rest):
+        called = {id(norm): network.called(norm) for norm in free}
+        return matched | {norm: by_name[name] for norm, name in called.items() if name in by_name}
     if len(rest) != len(free):
         raise WeightsMismatchError(
             f"the file normalises {len(entries)} times ({rest[0].name} is the first without a partner), "

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.errors import FileFormatError, MissingError
+from edgekit import messages
+from edgekit.errors import FileFormatError
 from edgekit.spec import InputSpec
 from edgekit.weights.content import file_bytes
 from edgekit.weights.layouts import Array, conv_from_oihw, dense_from_oi
@@ -82,7 +83,7 @@ def read(path: Path) -> Weights:
     protobuf.
     """
     content = file_bytes(path, "a .caffemodel file")
-    net = _parse(content, path)
+    net = messages.parse(_net_parameter(), content, path, ".caffemodel")
     try:
         layers = _layers([*net.layers, *net.layer])
     except (ValueError, TypeError) as error:  # a name that is no text comes as bytes
@@ -92,41 +93,10 @@ def read(path: Path) -> Weights:
     return Weights(tuple(layers), path.name, hashlib.sha256(content).hexdigest(), _input_spec(net), channels_first=True)
 
 
-def _parse(content: bytes, path: Path) -> Any:
-    net_parameter = _net_parameter()
-    from google.protobuf.message import DecodeError
-
-    try:
-        return net_parameter.FromString(content)
-    except DecodeError as error:
-        raise FileFormatError(f"{path} is truncated or not a .caffemodel file ({error}); fetch it again") from None
-
-
 @functools.cache
 def _net_parameter() -> Any:
     """The message class of NetParameter, built from SCHEMA."""
-    try:
-        from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-    except ImportError:
-        raise MissingError('.caffemodel files need protobuf: pip install "edgekit[export]"') from None
-    file = descriptor_pb2.FileDescriptorProto(name="caffe.proto", package="caffe", syntax="proto2")
-    for message, fields in SCHEMA.items():
-        declared = file.message_type.add(name=message)
-        for name, (number, kind) in fields.items():
-            _declare(declared.field.add(name=name, number=number), kind)
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("caffe.NetParameter"))
-
-
-def _declare(field: Any, kind: str) -> None:
-    field.label = field.LABEL_REPEATED if kind[0] in "*+" else field.LABEL_OPTIONAL
-    field.options.packed = kind[0] == "+"
-    kind = kind.lstrip("*+")
-    if kind in SCHEMA:
-        field.type, field.type_name = field.TYPE_MESSAGE, f".caffe.{kind}"
-    else:
-        field.type = getattr(field, f"TYPE_{kind.upper()}")
+    return messages.message_class("caffe", SCHEMA, "NetParameter", ".caffemodel")
 
 
 def _layers(net: list[Any]) -> list[LayerWeights]:

@@ -46,7 +46,9 @@ class Weights:
 
     `source` is a file name or a public address and `sha256` hashes the file that holds the numbers. `input` is the
     preprocessing the file itself states or its format implies, None where it says nothing. With `channels_first`
-    a dense kernel that reads a flattened feature map expects it in the order (channel, row, column).
+    a dense kernel that reads a flattened feature map expects it in the order (channel, row, column). Without `ordered`
+    the file says nothing of the network's order, and names alone can tell which layer is which. With `implied_input`
+    the preprocessing is only what is usual.
     """
 
     layers: tuple[LayerWeights, ...]
@@ -54,3 +56,5 @@ class Weights:
     sha256: str
     input: InputSpec | None = None
     channels_first: bool = False
+    ordered: bool = True
+    implied_input: bool = False

@@ -14,11 +14,13 @@ from edgekit.spec import ModelSpec
 
 NAMES = """
     squeezenet squeezenet_v1_0 squeezenet_v1_1 squeezenet_v1_0_simple_bypass squeezenet_v1_0_complex_bypass
+    squeezenet_bn squeezenet_v1_0_torch
     squeezenext_23 squeezenext_23_v2 squeezenext_23_v3 squeezenext_23_v4 squeezenext_23_v5 squeezenext_23_g
-    squeezenext_23_w1_5 squeezenext_23_w2 squeezenext_23_v5_w2 squeezenext_34 squeezenext_44
+    squeezenext_23_w1_5 squeezenext_23_w2 squeezenext_23_v5_w2 squeezenext_34 squeezenext_44 squeezenext_23_torch
     mobilenet_v1 mobilenet_v1_025 mobilenet_v1_050 mobilenet_v1_075
-    mobilenet_v2 mobilenet_v2_035 mobilenet_v2_050 mobilenet_v2_075
+    mobilenet_v2 mobilenet_v2_torch mobilenet_v2_035 mobilenet_v2_050 mobilenet_v2_075
     mobilenet_v3_large mobilenet_v3_small mobilenet_v3_large_minimalistic mobilenet_v3_small_minimalistic
+    mobilenet_v3_large_torch mobilenet_v3_small_torch
     alexnet googlenet vgg16
 """.split()
 

@@ -205,3 +205,57 @@ def test_an_empty_tensor_that_is_computed_with_is_named():
     net.add("RELU", [empty], (1, 0, 8, 4))
     with pytest.raises(FileFormatError, match=r"'slice\d+' holds no values: its shape is \(1, 0, 8, 4\)"):
         quantize.quantize(net.done(), recipe.find("float32"))
+
+
+def padded_maximum(value: float, activation: int | None) -> Net:
+    """A convolution, padding with a value, a maximum over windows, as PyTorch pads its pools."""
+    net = Net((1, 7, 7, 3))
+    data = net.conv(0, 4, 3, fusedActivationFunction=RELU) if activation else net.conv(0, 4, 3)
+    height, width = net.graph.tensors[data].shape[1:3]
+    amounts = net.constant([[0, 0], [1, 1], [1, 1], [0, 0]], "int32")
+    pad = net.add("PADV2", [data, amounts, net.constant(value)], (1, height + 2, width + 2, 4))
+    sizes = {"filterHeight": 3, "filterWidth": 3, "strideH": 2, "strideW": 2, "padding": VALID}
+    net.add("MAX_POOL_2D", [pad], (1, (height - 1) // 2 + 1, (width - 1) // 2 + 1, 4), **sizes)
+    return net
+
+
+@pytest.mark.parametrize("value", [float("-inf"), float(np.finfo(np.float32).min), -1.0])
+def test_maxima_of_what_is_never_negative_pad_with_zeros(value: float) -> None:
+    content = padded_maximum(value, RELU).done()
+    graph = graphs.load(content)
+    simplify.pad_with_zeros(graph)
+    assert [operator.kind for operator in graph.operators] == ["CONV_2D", "PAD", "MAX_POOL_2D"]
+    (sample,) = noise(1, 7, 7, 3, count=1)
+    np.testing.assert_array_equal(answers(graphs.dump(graph), sample), answers(content, sample))
+
+
+@pytest.mark.parametrize(("value", "activation"), [(float("-inf"), None), (0.0, RELU), (3.0, RELU)])
+def test_other_paddings_stay(value: float, activation: int | None) -> None:
+    graph = graphs.load(padded_maximum(value, activation).done())
+    simplify.pad_with_zeros(graph)
+    assert "PADV2" in [operator.kind for operator in graph.operators]
+
+
+@pytest.mark.parametrize("kind", ["RESHAPE", "SQUEEZE"])
+def test_a_mean_gives_a_matrix_by_itself(kind: str) -> None:
+    net = Net((1, 5, 5, 3))
+    mean = net.add("MEAN", [0, net.constant([1, 2], "int32")], (1, 1, 1, 3), keepDims=True)
+    flat = [mean, net.constant([1, 3], "int32")] if kind == "RESHAPE" else [mean]
+    last = net.add(kind, flat, (1, 3), **({} if kind == "RESHAPE" else {"squeezeDims": [1, 2]}))
+    net.add("FULLY_CONNECTED", [last, net.weights(4, 3)], (1, 4))
+    content = net.done()
+    graph = graphs.load(content)
+    simplify.flatten_means(graph)
+    assert [operator.kind for operator in graph.operators] == ["MEAN", "FULLY_CONNECTED"]
+    (sample,) = noise(1, 5, 5, 3, count=1)
+    np.testing.assert_array_equal(answers(graphs.dump(graph), sample), answers(content, sample))
+
+
+def test_a_mean_that_others_read_as_a_map_stays() -> None:
+    net = Net((1, 5, 5, 3))
+    mean = net.add("MEAN", [0, net.constant([1, 2], "int32")], (1, 1, 1, 3), keepDims=True)
+    net.add("MUL", [0, mean], (1, 5, 5, 3))
+    net.add("RESHAPE", [mean, net.constant([1, 3], "int32")], (1, 3))
+    graph = graphs.load(net.done())
+    simplify.flatten_means(graph)
+    assert [operator.kind for operator in graph.operators] == ["MEAN", "MUL", "RESHAPE"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import onnx  # type: ignore[import-not-found]
+import onnx
 from onnx import helper, numpy_helper
 
 from edgekit.graph import Array, Graph, Operator, constant

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import onnx  # type: ignore[import-not-found]
-import onnxruntime  # type: ignore[import-not-found]
+import onnx
+import onnxruntime
 from onnxruntime import quantization
-from onnxruntime.quantization.shape_inference import quant_pre_process  # type: ignore[import-not-found]
+from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edgekit import graph
 from quantization.peers import job as jobs
