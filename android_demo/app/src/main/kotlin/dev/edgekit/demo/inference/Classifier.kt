@@ -4,8 +4,13 @@ import dev.edgekit.demo.record.Delegation
 import java.io.Closeable
 import java.nio.ByteBuffer
 
-/** The types of a tensor's elements that the app feeds and reads, by their size in bytes. */
-enum class ElementType(val bytes: Int) { FLOAT32(4), INT8(1), UINT8(1), INT16(2) }
+/** The types of a tensor's elements that the app feeds and reads: their bytes, and the range of whole numbers. */
+enum class ElementType(val bytes: Int, val least: Int, val most: Int) {
+    FLOAT32(4, 0, 0),
+    INT8(1, -128, 127),
+    UINT8(1, 0, 255),
+    INT16(2, -32768, 32767),
+}
 
 /** An input or output; [scale] is 0 where the tensor is not quantized per tensor. */
 class TensorInfo(val shape: List<Int>, val type: ElementType, val scale: Float, val zeroPoint: Int) {

@@ -29,6 +29,6 @@ enum class Orientation(val transposed: Boolean, val mirrored: Boolean, val flipp
         }
 
         /** The orientation that a JPEG's EXIF tag says, [UPRIGHT] where there is none or it cannot be read. */
-        fun ofJpeg(content: ByteArray): Orientation = TODO("$content")
+        fun ofJpeg(content: ByteArray): Orientation = ofExif(Exif.orientation(content) ?: 1)
     }
 }

@@ -6,13 +6,20 @@ data class Protocol(
     val warmupS: Double,
     val minRuns: Int,
     val minSeconds: Double,
-    val maxRuns: Int = 100_000,
+    val maxRuns: Int = MAX_RUNS,
     val seed: Int = 0,
-    val warmupMostS: Double = 10.0,
-    val rounds: Int = 10,
+    val warmupMostS: Double = WARMUP_MOST_S,
+    val rounds: Int = ROUNDS,
     val starts: Int = 1,
     val percentile: Double? = null,
-)
+) {
+    /** What holds where a protocol does not say, here as in Python. */
+    companion object {
+        const val MAX_RUNS = 100_000
+        const val WARMUP_MOST_S = 10.0
+        const val ROUNDS = 10
+    }
+}
 
 /** What is asked of a benchmark: [meter] is "none", "auto" or "android"; [inputs] "random" or "golden". */
 data class Session(
