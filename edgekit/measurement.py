@@ -91,6 +91,10 @@ class State(msgspec.Struct, frozen=True):
     power_source: "mains" or "battery"
     busy_s, stolen_s: processor time that all processes have had, and that a hypervisor gave to others
     own_s: processor time of this process, which is part of `busy_s`
+    thermal_status: Android's, 0 (none) to 6 (shutdown); from 1 on the phone slows itself down
+    thermal_headroom: heat as a share of that at which Android throttles severely
+    foreground: whether the app that measures was on the screen at every moment since the state before
+    power_save: whether Android's battery saver is on
     """
 
     at_s: float
@@ -108,6 +112,10 @@ class State(msgspec.Struct, frozen=True):
     busy_s: float | None = None
     stolen_s: float | None = None
     own_s: float | None = None
+    thermal_status: int | None = None
+    thermal_headroom: float | None = None
+    foreground: bool | None = None
+    power_save: bool | None = None
 
 
 class Probe(msgspec.Struct, frozen=True):

@@ -20,6 +20,7 @@ VALID, SUSPECT, INVALID = "valid", "suspect", "invalid"
 UNWATCHED = "nothing is known of the machine during the session"
 _PI_BITS = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
 _PI_SINCE_START = 16
+_THERMAL = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
 
 PRECISION = 0.025
 """A median known worse than this is noisy: five tries that are to lie within 5 % of each other need +-2.5 %."""
@@ -147,6 +148,25 @@ def _throttle_counted(measurement: Measurement) -> Iterator[Finding]:
         yield INVALID, f"throttled: the processor counted {counts[-1] - counts[0]:.0f} times during the session"
 
 
+def _thermal_status(measurement: Measurement) -> Iterator[Finding]:
+    """Android's own word (PowerManager): "light" is said not to be felt, so it makes suspect, and more invalid."""
+    worst = max((state.thermal_status or 0 for state in measurement.states), default=0)
+    if worst > 0:
+        name = _THERMAL[min(worst, len(_THERMAL) - 1)]
+        yield (SUSPECT if worst == 1 else INVALID), f"throttled: the phone's thermal status was {worst} ({name})"
+
+
+def _background(measurement: Measurement) -> Iterator[Finding]:
+    """Android gives an app that is not on the screen fewer and slower cores, or none."""
+    if any(state.foreground is False for state in measurement.states):
+        yield INVALID, "the app left the screen during the session"
+
+
+def _power_save(measurement: Measurement) -> Iterator[Finding]:
+    if any(state.power_save for state in measurement.states):
+        yield SUSPECT, "battery saver was on, which lowers the clock"
+
+
 def _clock(measurement: Measurement) -> Iterator[Finding]:
     """The processor's clock. The state before the first slice is left out: a governor may not have risen by then."""
     running = measurement.states[1:]
@@ -239,8 +259,11 @@ _CHECKS: tuple[Callable[[Measurement], Iterator[Finding]], ...] = (
     _unwatched,
     _pi_throttled,
     _throttle_counted,
+    _thermal_status,
+    _background,
     _clock,
     _power_source,
+    _power_save,
     _slept,
     _probed,
     _other_load,

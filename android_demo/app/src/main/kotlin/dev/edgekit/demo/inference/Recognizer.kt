@@ -21,7 +21,7 @@ data class GoldenResult(val passed: Boolean, val exact: Boolean, val detail: Str
  */
 class Recognizer(
     val artifact: Artifact,
-    private val classifier: Classifier,
+    val classifier: Classifier,
     top: Int = 3,
     private val nanoTime: () -> Long = System::nanoTime,
 ) : Closeable {
@@ -60,6 +60,9 @@ class Recognizer(
         preprocessor.yuv(frame, orientation, classifier.inputBuffer)
         answer(start)
     }
+
+    /** The last picture as the model saw it, packed as 0xRRGGBB, row by row; it changes with the next one. */
+    fun seen(): IntArray = preprocessor.seen()
 
     private fun answer(start: Long) {
         val prepared = nanoTime()

@@ -256,6 +256,8 @@ internal class JsonObject(private val fields: Map<String, Any?>) {
 
     fun children(name: String): List<JsonObject> = list(name) { it.asJsonObject() }
 
+    fun lists(name: String): List<List<*>> = list(name) { it as? List<*> }
+
     private fun <T : Any> list(name: String, convert: (Any?) -> T?): List<T> {
         val values = typed(name, "a list") { it as? List<*> } ?: return emptyList()
         return values.map { convert(it) ?: wrong(name, "a list of another kind") }
