@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format report zoo clean
+.PHONY: help demo test test-android check format report zoo clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,11 @@ demo: $(VENV)/.ready  ## export two networks, judge them, time them, print one t
 
 test: $(VENV)/.ready  ## run the whole test suite
 	$(BIN)/python -m pytest
+
+test-android: $(VENV)/.ready  ## compile the Android app and test it on a JVM, with no more than Maven Central
+	$(BIN)/python tests/android/expected.py $(CURDIR)/build/android
+	mvn --quiet --batch-mode --file android_demo/check/pom.xml test -Dedgekit.expected=$(CURDIR)/build/android
+	EDGEKIT_REQUIRE_ANDROID=1 $(BIN)/python -m pytest tests/android
 
 check: $(VENV)/.ready  ## style and types
 	$(BIN)/ruff format --check .

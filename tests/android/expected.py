@@ -23,11 +23,11 @@ from msgspec.structs import replace
 from PIL import Image
 
 from edgekit import artifact as artifacts
-from edgekit import evaluate, graph, images, profile, runtime, sampling, validity
+from edgekit import bench, evaluate, graph, images, profile, runtime, sampling, validity
 from edgekit.artifact import Artifact
 from edgekit.errors import MissingError
 from edgekit.images import Preprocessor
-from edgekit.measurement import Measurement, read
+from edgekit.measurement import Measurement, Session, read
 from edgekit.meters import android
 from edgekit.runtime import Array, Runner
 from edgekit.spec import InputSpec, square
@@ -60,7 +60,8 @@ def main(folder: Path) -> None:
     sources = images.evenly_spaced(images.list_images(_assets() / "imagenet-sample"), IMAGES)
     _write(folder, "images", [_decoded(folder / "images", number, path) for number, path in enumerate(sources)])
     _write(folder, "answers", [_answers(folder, artifact, sources) for artifact in models])
-    _write(folder, "prefixes", [_prefix(folder, artifact) for artifact in models if artifact.name.endswith("fast")])
+    _write(folder, "prefixes", [_prefix(folder, artifact) for artifact in models])
+    _write(folder, "request", _request())
     _write(folder, "crops", list(_crops(folder)))
     _write(folder, "statistics", [_statistics(record) for record in _records()])
     _write(folder, "verdicts", [_verdict(record) for record in _mutated(_records()[0])])
@@ -68,7 +69,7 @@ def main(folder: Path) -> None:
 
 
 def _write(folder: Path, name: str, value: object) -> None:
-    (folder / f"{name}.json").write_text(json.dumps(value))
+    (folder / f"{name}.json").write_text(json.dumps(value, separators=(",", ":")))
 
 
 def _assets() -> Path:
@@ -114,6 +115,18 @@ def _answers(folder: Path, artifact: Artifact, sources: list[Path]) -> dict[str,
         "runtime": " ".join(runtime.version()),
         "top5": [_best(runner, values, artifact.card.output) for values in outputs],
     }
+
+
+def _request() -> object:
+    """What `edgekit bench --device adb:` asks (docs/android-contract.md), with places to be filled in."""
+    asked = {
+        "id": "{id}",
+        "model": "{model}",
+        "sha256": "{sha256}",
+        "name": 'a name, "quoted"',
+        "session": Session(bench.QUICK, threads=1, meter="none"),
+    }
+    return json.loads(msgspec.json.encode(asked))
 
 
 def _prefix(folder: Path, artifact: Artifact) -> dict[str, object]:

@@ -28,6 +28,9 @@ internal object Expected {
     fun objects(name: String): List<JsonObject> =
         (Json.parse(file("$name.json").readText(), name) as List<*>).map { it.asJsonObject()!! }
 
+    /** Every model. */
+    fun models(): List<File> = file("models").listFiles()!!.sorted()
+
     fun model(name: String, folder: String = "models"): ByteBuffer = direct(file("$folder/$name.tflite"))
 
     fun artifact(name: String): Artifact = ArtifactReader.read(name, model(name))
