@@ -143,8 +143,13 @@ class Runner(
             runtime.open(subject.content, session.threads, Accelerator.CPU)
         }
         val loadNs = clock.nanos() - start
-        fill(subject.artifact, classifier, session)
-        return Lane(subject, classifier, account, startedUtc, loadNs, classifier.run(), fallback)
+        try {
+            fill(subject.artifact, classifier, session)
+            return Lane(subject, classifier, account, startedUtc, loadNs, classifier.run(), fallback)
+        } catch (error: Throwable) { // nobody else knows of it yet
+            classifier.close()
+            throw error
+        }
     }
 
     private fun fill(artifact: Artifact, classifier: Classifier, session: Session) {
