@@ -17,12 +17,12 @@ import java.nio.ByteBuffer
 class Preprocessor(private val spec: InputSpec, tensor: TensorInfo) {
     private val encoder = PixelEncoder(spec, tensor)
     private val yuv = YuvReader()
+    private val kernels = Kernels()
     private val image = IntArray(spec.width * spec.height)
     private var plan: Resampling? = null
     private var part = IntArray(0)
     private var between = IntArray(0)
     private var turned = IntArray(0)
-    private var sums = IntArray(0)
 
     init {
         val wanted = listOf(1, spec.height, spec.width, CHANNELS)
@@ -84,9 +84,8 @@ class Preprocessor(private val spec: InputSpec, tensor: TensorInfo) {
         val width = plan.columns.size
         val top = plan.rows.start
         between = reserved(between, (plan.rows.end - top) * width)
-        sums = reserved(sums, CHANNELS * width)
-        Kernels.along(source, offset + top * stride, stride, plan.rows.end - top, plan.columns, between)
-        Kernels.down(between, -top * width, width, width, plan.rows, image, sums)
+        kernels.along(source, offset + top * stride, stride, plan.rows.end - top, plan.columns, between)
+        kernels.down(between, -top * width, width, width, plan.rows, image)
     }
 
     /** Stored rows are the crop's columns: they are resized first, and what comes out is turned. */
@@ -94,10 +93,9 @@ class Preprocessor(private val spec: InputSpec, tensor: TensorInfo) {
         val left = plan.columns.start
         val width = plan.columns.end - left
         between = reserved(between, plan.rows.size * width)
-        sums = reserved(sums, CHANNELS * width)
         turned = reserved(turned, image.size)
-        Kernels.down(source, offset + left, stride, width, plan.rows, between, sums)
-        Kernels.along(between, -left, width, plan.rows.size, plan.columns, turned)
+        kernels.down(source, offset + left, stride, width, plan.rows, between)
+        kernels.along(between, -left, width, plan.rows.size, plan.columns, turned)
         for (row in 0 until spec.height) {
             for (column in 0 until spec.width) image[row * spec.width + column] = turned[column * spec.height + row]
         }
