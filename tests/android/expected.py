@@ -62,6 +62,7 @@ def main(folder: Path) -> None:
     _write(folder, "answers", [_answers(folder, artifact, sources) for artifact in models])
     _write(folder, "prefixes", [_prefix(folder, artifact) for artifact in models])
     _write(folder, "request", _request())
+    _write(folder, "protocols", json.loads(msgspec.json.encode(bench.PROTOCOLS)))
     _write(folder, "crops", list(_crops(folder)))
     _write(folder, "statistics", [_statistics(record) for record in _records()])
     _write(folder, "verdicts", [_verdict(record) for record in _mutated(_records()[0])])
