@@ -1,0 +1,51 @@
+package dev.edgekit.demo.ui
+
+import android.content.res.AssetManager
+import java.io.File
+import java.io.FileInputStream
+import java.io.IOException
+import java.nio.ByteBuffer
+import java.nio.channels.FileChannel
+
+/** Where a model came from; the user may remove what the user brought. */
+enum class Origin { BUILT_IN, OPENED, PUSHED }
+
+/** A file that may be a model; [map] gives its bytes without copying them. @throws IOException by [map]. */
+class FoundModel(val name: String, val origin: Origin, val map: () -> ByteBuffer)
+
+/** A place where models lie. */
+interface ModelSource {
+    fun find(): List<FoundModel>
+}
+
+private const val SUFFIX = ".tflite"
+
+/** The models in a folder; none where the phone has no such folder. */
+class FolderModels(private val folder: File?, private val origin: Origin) : ModelSource {
+    override fun find(): List<FoundModel> =
+        folder?.listFiles().orEmpty()
+            .filter { it.isFile && it.name.endsWith(SUFFIX) }
+            .sortedBy { it.name }
+            .map { file -> FoundModel(file.name.removeSuffix(SUFFIX), origin) { mapped(file) } }
+}
+
+/** The models inside the app, stored uncompressed so that they can be mapped. */
+class AssetModels(private val assets: AssetManager) : ModelSource {
+    override fun find(): List<FoundModel> =
+        assets.list(FOLDER).orEmpty()
+            .filter { it.endsWith(SUFFIX) }
+            .map { name -> FoundModel(name.removeSuffix(SUFFIX), Origin.BUILT_IN) { mapped("$FOLDER/$name") } }
+
+    private fun mapped(path: String): ByteBuffer =
+        assets.openFd(path).use { file ->
+            file.createInputStream().use { it.channel.map(FileChannel.MapMode.READ_ONLY, file.startOffset, file.length) }
+        }
+
+    private companion object {
+        const val FOLDER = "models"
+    }
+}
+
+/** A whole file, read as it is needed. @throws IOException where it cannot be. */
+fun mapped(file: File): ByteBuffer =
+    FileInputStream(file).use { it.channel.map(FileChannel.MapMode.READ_ONLY, 0, file.length()) }
