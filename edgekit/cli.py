@@ -19,6 +19,7 @@ from edgekit.errors import DataError, EdgekitError, FileFormatError, OutputError
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
+    from edgekit.devices.app import App
     from edgekit.devices.emulated import Emulated
     from edgekit.evaluate import Subject
     from edgekit.export import Samples, Trained
@@ -46,8 +47,21 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+android = typer.Typer(
+    help="The demo app on a phone: put models into it, let it measure, fetch what it measured.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(android, name="android")
+
 Where = Annotated[
     str, typer.Option("--device", metavar="WHERE", help="local, ssh://USER@HOST, adb:SERIAL or emulated:cortex-a76.")
+]
+Phone = Annotated[
+    str, typer.Option("--device", metavar="adb:SERIAL", help="The phone; not needed while only one is connected.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines in place of tables.")]
 InputSize = Annotated[int | None, typer.Option("--input-size", metavar="PX", help="Height and width of the input.")]
@@ -557,6 +571,76 @@ def doctor(device: Where = "local", as_json: Json = False) -> None:
 
     found = doctors.examine() if device == "local" else doctors.examine_device(device)
     _show(found, lambda: screens.findings(found, "This machine" if device == "local" else device), as_json)
+
+
+@android.command(name="push", epilog="\b\nExample: edgekit android push squeezenet_v1_1-224-int8.tflite")
+def android_push(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE.tflite...")],
+    device: Phone = "",
+) -> None:
+    """Put models into the app; its Models screen shows them when it is next opened."""
+    from edgekit import artifact as artifacts
+
+    read = [artifacts.read(path) for path in files]
+    for name in _app_on(device).put(read):
+        print(f"{name}: on the phone")
+
+
+@android.command(name="bench", epilog="\b\nExample: edgekit android bench squeezenet_v1_1-224-int8.tflite")
+def android_bench(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE.tflite...")],
+    device: Phone = "",
+    protocol: Annotated[str, typer.Option(help="As edgekit bench has them.")] = "quick",
+    threads: Annotated[str, typer.Option(metavar="N[,N...]", help="Threads of the runtime, one session each.")] = "1",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="RESULTS.jsonl", help="Results are appended.")
+    ] = Path("results.jsonl"),
+    meter: Annotated[str, typer.Option(metavar="NAME", help="Energy: auto or none.")] = "auto",
+    strict: Annotated[bool, typer.Option("--strict", help="Fail unless every verdict is valid.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Time models by the app, whatever else on the phone could: as bench --device app:SERIAL."""
+    bench(
+        files, device=f"app:{_serial(device)}", protocol=protocol, threads=threads, output=output, meter=meter,
+        strict=strict, as_json=as_json,
+    )  # fmt: skip
+
+
+@android.command(name="pull", epilog="\b\nExample: edgekit android pull -o results.jsonl")
+def android_pull(
+    device: Phone = "",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="RESULTS.jsonl", help="Results are appended, none twice.")
+    ] = Path("results.jsonl"),
+    as_json: Json = False,
+) -> None:
+    """Fetch what was measured in the app, check it, and append what is new."""
+    from edgekit import compare as comparing
+    from edgekit.devices import app as phones
+    from edgekit.report import terminal
+
+    found = _app_on(device).fetch()
+    new = phones.keep(output, found)
+    print(f"{len(new)} new of {len(found)} results on the phone, in {output}", file=sys.stderr)
+    if new or as_json:
+        _show(new, lambda: terminal.render(comparing.compare(new), _width()), as_json)
+
+
+def _app_on(device: str) -> App:
+    from edgekit.devices.app import App
+
+    return App(_serial(device))
+
+
+def _serial(device: str) -> str:
+    """The phone's serial number; the only one where none is named."""
+    from edgekit.devices import app as phones
+
+    if not device:
+        return phones.only_phone()
+    if not device.startswith(("adb:", "app:")):
+        raise UsageError(f"the app is on a phone; write --device adb:SERIAL, not {device}")
+    return device.removeprefix("adb:").removeprefix("app:")
 
 
 def _show(result: object, screen: Callable[[], Any], as_json: bool) -> None:

@@ -68,19 +68,16 @@ def _dex(jar: Path) -> Path:
 
 
 def _pack(out: Path, dex: Path) -> None:
-    """Resources as aapt2 left them, the code, the runtime compressed, the models as they are so that they can be mapped."""
-    shutil.copyfile(HERE / "resources" / "target" / "resources.apk", out)
-    models = sorted(MODELS.glob("*.tflite"))
-    if not models:
+    """Resources and models as aapt2 packed them, the code, and the runtime."""
+    if not any(MODELS.glob("*.tflite")):
         sys.exit(f"no models in {MODELS}; put them there: make android-models")
+    shutil.copyfile(HERE / "resources" / "target" / "resources.apk", out)
     archives = HERE / "litert" / "target" / "archives"
     with zipfile.ZipFile(out, "a", zipfile.ZIP_DEFLATED, compresslevel=9) as apk:
         apk.write(dex, "classes.dex")
         for library in sorted(archives.glob("*/jni/*/*.so")):
             if library.parent.name in ABIS:
                 apk.write(library, f"lib/{library.parent.name}/{library.name}")
-        for model in models:
-            apk.write(model, f"assets/models/{model.name}", zipfile.ZIP_STORED)
 
 
 def _key() -> Path:

@@ -48,6 +48,7 @@ class Device(ABC):
 def find(where: str, benchmark_model: Path | None = None) -> Device | Emulated:
     """The device called `local`, `ssh://[user@]host[:port]`, `adb:SERIAL`, `adb:HOST:PORT` or `emulated:CORE`.
 
+    `app:` in the place of `adb:` leaves the measuring to the demo app, whatever else is on the phone.
     `benchmark_model` is TensorFlow Lite's tool for a phone's processor. Nothing is contacted yet. UsageError or
     UnknownNameError for any other text.
     """
@@ -65,6 +66,10 @@ def find(where: str, benchmark_model: Path | None = None) -> Device | Emulated:
         from edgekit.devices.adb import Adb
 
         return Adb(where.removeprefix("adb:"), benchmark_model)
+    if where.startswith("app:"):
+        from edgekit.devices.app import App
+
+        return App(where.removeprefix("app:"))
     if where.startswith("emulated:"):
         from edgekit.devices.emulated import Emulated
 

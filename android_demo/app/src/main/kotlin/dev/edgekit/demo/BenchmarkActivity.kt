@@ -40,11 +40,11 @@ class BenchmarkActivity : Activity() {
 
     private fun begin(request: Request) {
         val folder = getExternalFilesDir("results") ?: File(filesDir, "results")
-        val runner = app.runner()
-        cancel = runner::cancel
+        val bench = app.bench()
+        cancel = bench::cancel
         findViewById<TextView>(R.id.name).text = request.name
         app.measuring.execute {
-            Headless(runner, Answers(folder)).answer(request, Showing())
+            Headless(bench, Answers(folder)).answer(request, Showing())
             Log.i(TAG, "edgekit: ${request.id} done")
             app.main.execute { say(getString(R.string.measured)) }
         }

@@ -12,6 +12,7 @@ import dev.edgekit.demo.bench.Runner
 import dev.edgekit.demo.inference.LiteRt
 import dev.edgekit.demo.inference.Runtime
 import dev.edgekit.demo.ui.AssetModels
+import dev.edgekit.demo.ui.Bench
 import dev.edgekit.demo.ui.BenchmarkPresenter
 import dev.edgekit.demo.ui.Camera2Feed
 import dev.edgekit.demo.ui.CameraFeed
@@ -53,11 +54,11 @@ open class DemoApplication : Application() {
     val benchmark by lazy {
         val results = ResultsProvider.file(this) ?: File(filesDir, "results.jsonl")
         val cores = java.lang.Runtime.getRuntime().availableProcessors()
-        BenchmarkPresenter(library, ::runner, machine, results, measuring, main, cores)
+        BenchmarkPresenter(library, ::bench, machine, results, measuring, main, cores)
     }
 
-    /** A runner for one session. */
-    fun runner() = Runner(runtime, machine)
+    /** What measures one session. */
+    open fun bench(): Bench = Bench.of(Runner(runtime, machine))
 
     protected open fun sources(): List<ModelSource> = listOf(
         AssetModels(assets),

@@ -17,6 +17,24 @@ import java.io.File
 import java.util.concurrent.CancellationException
 import java.util.concurrent.Executor
 
+/** What measures: [Runner] in the app. */
+interface Bench {
+    /** As [Runner.measure]. */
+    fun measure(subjects: List<Subject>, session: Session, progress: Progress): List<Measurement>
+
+    /** As [Runner.cancel]. */
+    fun cancel()
+
+    companion object {
+        fun of(runner: Runner): Bench = object : Bench {
+            override fun measure(subjects: List<Subject>, session: Session, progress: Progress) =
+                runner.measure(subjects, session, progress)
+
+            override fun cancel() = runner.cancel()
+        }
+    }
+}
+
 /** A model that may take part. */
 data class Choice(val name: String, val chosen: Boolean)
 
@@ -51,7 +69,7 @@ data class BenchmarkState(
  */
 class BenchmarkPresenter(
     private val library: Library,
-    private val runner: () -> Runner,
+    private val bench: () -> Bench,
     private val machine: Machine,
     private val results: File,
     private val background: Executor,
@@ -63,7 +81,7 @@ class BenchmarkPresenter(
 
     private var show: ((BenchmarkState) -> Unit)? = null
     private var left = emptySet<String>()
-    private var running: Runner? = null
+    private var running: Bench? = null
 
     init {
         library.listen { followLibrary() }
@@ -102,10 +120,18 @@ class BenchmarkPresenter(
             .map { Subject(it.artifact, it.content, state.accelerator) }
         val session = Session(state.protocol, state.threads, meter = "auto")
         val series = Series(subjects.map { it.artifact.name })
-        val measuring = runner()
+        val measuring = bench()
         running = measuring
-        update(state.copy(running = Running(0.0, ""), series = series, comparison = null, reasons = emptyList(),
-            fallbacks = emptyList(), error = null))
+        update(
+            state.copy(
+                running = Running(0.0, ""),
+                series = series,
+                comparison = null,
+                reasons = emptyList(),
+                fallbacks = emptyList(),
+                error = null,
+            ),
+        )
         background.execute { measure(measuring, subjects, session) }
     }
 
@@ -126,7 +152,7 @@ class BenchmarkPresenter(
         update(state.copy(saved = 0))
     }
 
-    private fun measure(measuring: Runner, subjects: List<Subject>, session: Session) {
+    private fun measure(measuring: Bench, subjects: List<Subject>, session: Session) {
         val outcome: (BenchmarkState) -> BenchmarkState = try {
             val measured = measuring.measure(subjects, session, Watching())
             measured.forEach { ResultsFile.append(results, it) }

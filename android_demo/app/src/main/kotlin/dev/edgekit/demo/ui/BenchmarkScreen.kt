@@ -96,11 +96,13 @@ class BenchmarkScreen(
 
     private fun segments(id: Int, labels: List<String>, checked: Int, chosen: (Int) -> Unit) {
         val group = view.findViewById<RadioGroup>(id)
+        if (activity.resources.configuration.fontScale > WIDE_FONT) group.orientation = RadioGroup.VERTICAL
         labels.forEachIndexed { number, label ->
             val button = LayoutInflater.from(activity).inflate(R.layout.segment, group, false) as RadioButton
             button.id = View.generateViewId()
             button.text = label
             button.isSaveEnabled = false
+            if (group.orientation == RadioGroup.VERTICAL) button.layoutParams.width = ViewGroup.LayoutParams.MATCH_PARENT
             group.addView(button)
             button.isChecked = number == checked
             button.setOnClickListener { chosen(number) }
@@ -206,6 +208,9 @@ class BenchmarkScreen(
 
     private companion object {
         const val SAVE = 4
+
+        /** From here on words would break inside a segment, so segments stand below each other. */
+        const val WIDE_FONT = 1.2f
         val MEDIUM: Typeface = Typeface.create("sans-serif-medium", Typeface.NORMAL)
         val PROTOCOLS = listOf(
             R.string.protocol_quick, R.string.protocol_standard, R.string.protocol_mlperf, R.string.protocol_sustained,

@@ -49,6 +49,7 @@ class ClassifyScreen(
     private val frame = YuvFrame()
     private var started = false
     private var opened: Opened? = null
+    private var surface: SurfaceTexture? = null
 
     @Volatile
     private var turn = Orientation.UPRIGHT
@@ -105,7 +106,7 @@ class ClassifyScreen(
             return
         }
         presenter.obstacle(null)
-        preview.surfaceTexture?.let { feed.start(it, Events()) }
+        surface?.let { feed.start(it, Events()) }
     }
 
     private fun goLive() {
@@ -271,13 +272,17 @@ class ClassifyScreen(
         else -> 0
     }
 
-    override fun onSurfaceTextureAvailable(surface: SurfaceTexture, width: Int, height: Int) = look()
+    override fun onSurfaceTextureAvailable(surface: SurfaceTexture, width: Int, height: Int) {
+        this.surface = surface
+        look()
+    }
 
     override fun onSurfaceTextureSizeChanged(surface: SurfaceTexture, width: Int, height: Int) = turnPreview()
 
     override fun onSurfaceTextureUpdated(surface: SurfaceTexture) = Unit
 
     override fun onSurfaceTextureDestroyed(surface: SurfaceTexture): Boolean {
+        this.surface = null
         feed.stop()
         return true
     }

@@ -3,7 +3,6 @@ package dev.edgekit.demo.ui
 import dev.edgekit.demo.bench.Answers
 import dev.edgekit.demo.bench.Progress
 import dev.edgekit.demo.bench.Request
-import dev.edgekit.demo.bench.Runner
 import dev.edgekit.demo.bench.Subject
 import dev.edgekit.demo.record.ArtifactReader
 import dev.edgekit.demo.record.Measurement
@@ -14,7 +13,7 @@ import java.nio.ByteBuffer
 
 /** Answers one request of `edgekit bench --device adb:`, by docs/android-contract.md; blocks while it measures. */
 class Headless(
-    private val runner: Runner,
+    private val bench: Bench,
     private val answers: Answers,
     private val map: (String) -> ByteBuffer = { mapped(File(it)) },
 ) {
@@ -38,6 +37,6 @@ class Headless(
         if (artifact.sha256 != request.sha256) {
             throw Refusal("asked for the file ${request.sha256}, found ${artifact.sha256}; push it again")
         }
-        return runner.measure(listOf(Subject(artifact, content)), request.session, progress).single()
+        return bench.measure(listOf(Subject(artifact, content)), request.session, progress).single()
     }
 }

@@ -3,6 +3,7 @@ package dev.edgekit.demo.ui
 import android.content.res.AssetManager
 import java.io.File
 import java.io.FileInputStream
+import java.io.FileNotFoundException
 import java.io.IOException
 import java.nio.ByteBuffer
 import java.nio.channels.FileChannel
@@ -29,17 +30,31 @@ class FolderModels(private val folder: File?, private val origin: Origin) : Mode
             .map { file -> FoundModel(file.name.removeSuffix(SUFFIX), origin) { mapped(file) } }
 }
 
-/** The models inside the app, stored uncompressed so that they can be mapped. */
+/** The models inside the app, mapped where they are stored uncompressed, as both builds of the app do. */
 class AssetModels(private val assets: AssetManager) : ModelSource {
     override fun find(): List<FoundModel> =
         assets.list(FOLDER).orEmpty()
             .filter { it.endsWith(SUFFIX) }
-            .map { name -> FoundModel(name.removeSuffix(SUFFIX), Origin.BUILT_IN) { mapped("$FOLDER/$name") } }
+            .map { name -> FoundModel(name.removeSuffix(SUFFIX), Origin.BUILT_IN) { content("$FOLDER/$name") } }
 
-    private fun mapped(path: String): ByteBuffer =
-        assets.openFd(path).use { file ->
-            file.createInputStream().use { it.channel.map(FileChannel.MapMode.READ_ONLY, file.startOffset, file.length) }
+    private fun content(path: String): ByteBuffer =
+        try {
+            assets.openFd(path).use { file ->
+                file.createInputStream().use {
+                    it.channel.map(FileChannel.MapMode.READ_ONLY, file.startOffset, file.length)
+                }
+            }
+        } catch (_: FileNotFoundException) {
+            inflated(path)
         }
+
+    private fun inflated(path: String): ByteBuffer {
+        val bytes = assets.open(path).use { it.readBytes() }
+        return ByteBuffer.allocateDirect(bytes.size).apply {
+            put(bytes)
+            rewind()
+        }
+    }
 
     private companion object {
         const val FOLDER = "models"
