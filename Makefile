@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO := demo
+ANDROID := android_demo
+APP_MODELS := $(addprefix $(ANDROID)/app/src/main/assets/models/,squeezenet_v1_1-224-int8.tflite mobilenet_v1_050-160-int8.tflite)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-android check format report zoo clean
+.PHONY: help demo test test-android android-models check format report zoo clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,10 +30,18 @@ demo: $(VENV)/.ready  ## export two networks, judge them, time them, print one t
 test: $(VENV)/.ready  ## run the whole test suite
 	$(BIN)/python -m pytest
 
-test-android: $(VENV)/.ready  ## compile the Android app and test it on a JVM, with no more than Maven Central
+$(APP_MODELS) &: | $(VENV)/.ready
+	$(BIN)/edgekit export squeezenet_v1_1 mobilenet_v1_050 --recipe int8 -o $(dir $(firstword $(APP_MODELS)))
+
+android-models: $(APP_MODELS)  ## put the demo app's two models into it
+
+test-android: $(VENV)/.ready $(APP_MODELS)  ## check the demo app without a phone, and pack its APK
 	$(BIN)/python tests/android/expected.py $(CURDIR)/build/android
-	mvn --quiet --batch-mode --file android_demo/check/pom.xml test -Dedgekit.expected=$(CURDIR)/build/android
+	mvn --quiet --batch-mode --file $(ANDROID)/check/pom.xml test -Dedgekit.expected=$(CURDIR)/build/android
 	EDGEKIT_REQUIRE_ANDROID=1 $(BIN)/python -m pytest tests/android
+	$(BIN)/python $(ANDROID)/check/apk.py
+	cd $(ANDROID)/check && $(abspath $(BIN)/python) -m unittest -v test_apk
+	@ls -l $(ANDROID)/check/apk/target/edgekit-demo.apk
 
 check: $(VENV)/.ready  ## style and types
 	$(BIN)/ruff format --check .
@@ -49,4 +59,4 @@ report: $(VENV)/.ready  ## renew benchmarks/REPORT.md from the stored results
 	$(BIN)/python benchmarks/report.py
 
 clean:  ## remove everything that was made here
-	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) $(ANDROID)/check/*/target build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -75,6 +75,6 @@ def find(where: str, benchmark_model: Path | None = None) -> Device | Emulated:
 
         return Emulated(where.removeprefix("emulated:"))
     raise UsageError(
-        f"no device is written {where!r}; write local, ssh://user@host, adb:SERIAL, adb:HOST:PORT, emulated:cortex-a72"
-        " or emulated:cortex-a76"
+        f"no device is written {where!r}; write local, ssh://user@host, adb:SERIAL, adb:HOST:PORT, app:SERIAL,"
+        " emulated:cortex-a72 or emulated:cortex-a76"
     )

@@ -10,6 +10,7 @@ import pytest
 
 from edgekit import devices
 from edgekit.devices.adb import Adb
+from edgekit.devices.app import App
 from edgekit.devices.emulated import Emulated
 from edgekit.devices.local import Local
 from edgekit.devices.ssh import Ssh
@@ -23,6 +24,7 @@ from edgekit.errors import UsageError
         ("ssh://pi@board", Ssh),
         ("adb:SERIAL", Adb),
         ("adb:10.0.0.7:5555", Adb),
+        ("app:SERIAL", App),
         ("emulated:cortex-a72", Emulated),
     ],
 )

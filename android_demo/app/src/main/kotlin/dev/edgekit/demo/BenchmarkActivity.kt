@@ -11,43 +11,45 @@ import dev.edgekit.demo.bench.Answers
 import dev.edgekit.demo.bench.Progress
 import dev.edgekit.demo.bench.Request
 import dev.edgekit.demo.record.Refusal
-import dev.edgekit.demo.ui.Headless
 import dev.edgekit.demo.ui.keepClear
 import java.io.File
 
 /** What a computer starts by `am start`, see docs/android-contract.md: measures one model, writes one file. */
 class BenchmarkActivity : Activity() {
     private val app get() = application as DemoApplication
-    private var cancel: () -> Unit = {}
+    private val headless by lazy {
+        app.headless(Answers(getExternalFilesDir("results") ?: File(filesDir, "results")))
+    }
 
     override fun onCreate(state: Bundle?) {
         super.onCreate(state)
         setContentView(R.layout.measuring)
         findViewById<View>(R.id.root).keepClear()
         window.addFlags(WindowManager.LayoutParams.FLAG_KEEP_SCREEN_ON)
+        val request = intent.getStringExtra("request").orEmpty()
         try {
-            begin(Request.parse(intent.getStringExtra("request").orEmpty()))
-        } catch (refusal: Refusal) {
-            Log.e(TAG, "edgekit: ${refusal.message}")
-            say(getString(R.string.measuring_refused, refusal.message))
+            findViewById<TextView>(R.id.name).text = Request.parse(request).name
+        } catch (_: Refusal) {
+            // It is answered with its reason all the same, if anybody waits for it.
         }
+        app.measuring.execute { answer(request) }
     }
 
     override fun onDestroy() {
-        if (isFinishing) cancel()
+        if (isFinishing) headless.cancel()
         super.onDestroy()
     }
 
-    private fun begin(request: Request) {
-        val folder = getExternalFilesDir("results") ?: File(filesDir, "results")
-        val bench = app.bench()
-        cancel = bench::cancel
-        findViewById<TextView>(R.id.name).text = request.name
-        app.measuring.execute {
-            Headless(bench, Answers(folder)).answer(request, Showing())
-            Log.i(TAG, "edgekit: ${request.id} done")
-            app.main.execute { say(getString(R.string.measured)) }
+    private fun answer(request: String) {
+        val said = try {
+            val id = headless.run(request, Showing())
+            Log.i(TAG, "edgekit: $id done")
+            if (id == null) getString(R.string.no_request) else getString(R.string.measured)
+        } catch (refusal: Refusal) {
+            Log.e(TAG, "edgekit: ${refusal.message}")
+            getString(R.string.measuring_refused, refusal.message)
         }
+        app.main.execute { say(said) }
     }
 
     private fun say(text: String) {

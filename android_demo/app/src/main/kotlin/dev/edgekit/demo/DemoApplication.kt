@@ -6,7 +6,9 @@ import android.os.Bundle
 import android.os.Handler
 import android.os.Looper
 import dev.edgekit.demo.bench.AndroidMachine
+import dev.edgekit.demo.bench.Answers
 import dev.edgekit.demo.bench.Foreground
+import dev.edgekit.demo.bench.Headless
 import dev.edgekit.demo.bench.Machine
 import dev.edgekit.demo.bench.Runner
 import dev.edgekit.demo.inference.LiteRt
@@ -56,6 +58,9 @@ open class DemoApplication : Application() {
         val cores = java.lang.Runtime.getRuntime().availableProcessors()
         BenchmarkPresenter(library, ::bench, machine, results, measuring, main, cores)
     }
+
+    /** What answers one request of a computer. */
+    open fun headless(answers: Answers) = Headless(runtime, machine, answers)
 
     /** What measures one session. */
     open fun bench(): Bench = Bench.of(Runner(runtime, machine))

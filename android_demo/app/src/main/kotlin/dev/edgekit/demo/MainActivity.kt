@@ -35,7 +35,7 @@ class MainActivity : Activity() {
         setContentView(R.layout.main)
         findViewById<View>(R.id.root).keepClear()
         tabs.forEachIndexed { number, tab -> tab.setOnClickListener { show(number) } }
-        if (state == null) app.library.refresh()
+        if (app.library.models.isEmpty()) app.library.refresh()
         shown = state?.getInt(SHOWN) ?: 0
         put()
     }

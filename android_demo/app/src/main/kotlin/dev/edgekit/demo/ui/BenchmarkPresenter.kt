@@ -53,7 +53,6 @@ data class BenchmarkState(
     val phone: State? = null,
     val comparison: Comparison? = null,
     val reasons: List<String> = emptyList(),
-    val fallbacks: List<String> = emptyList(),
     val saved: Int = 0,
     val error: String? = null,
 ) {
@@ -128,7 +127,6 @@ class BenchmarkPresenter(
                 series = series,
                 comparison = null,
                 reasons = emptyList(),
-                fallbacks = emptyList(),
                 error = null,
             ),
         )
@@ -163,6 +161,8 @@ class BenchmarkPresenter(
             ({ it.copy(error = refusal.message) })
         } catch (_: OutOfMemoryError) {
             ({ it.copy(error = "the phone has not enough free memory; close other apps and choose fewer models") })
+        } catch (error: RuntimeException) {
+            ({ it.copy(error = "the runtime failed: $error; choose another model") })
         }
         main.execute {
             running = null
@@ -172,15 +172,9 @@ class BenchmarkPresenter(
 
     private fun finished(before: BenchmarkState, measured: List<Measurement>) = before.copy(
         comparison = Comparison.of(measured),
-        reasons = measured.flatMap { it.verdict?.reasons.orEmpty() }.distinct(),
-        fallbacks = fallbacks(before.accelerator, measured),
+        reasons = measured.mapNotNull { it.verdict }.flatMap { it.reasons + it.notes }.distinct(),
         saved = before.saved + measured.size,
     )
-
-    /** Models that were to run on the GPU and did not, with the record's word for what ran them. */
-    private fun fallbacks(asked: Accelerator, measured: List<Measurement>): List<String> =
-        if (asked == Accelerator.CPU) emptyList()
-        else measured.map { it.delegation.delegate }.filter { !it.startsWith("GPU", ignoreCase = true) }.distinct()
 
     private inner class Watching : Progress {
         override fun at(share: Double, what: String) = main.execute {

@@ -14,6 +14,7 @@ import android.widget.CheckBox
 import android.widget.ProgressBar
 import android.widget.RadioButton
 import android.widget.RadioGroup
+import android.widget.ScrollView
 import android.widget.TableLayout
 import android.widget.TableRow
 import android.widget.TextView
@@ -129,6 +130,7 @@ class BenchmarkScreen(
             box.setOnCheckedChangeListener(null)
             box.say(choice.name)
             box.isChecked = choice.chosen
+            box.jumpDrawablesToCurrentState()
             box.setOnCheckedChangeListener { _, chosen -> presenter.choose(choice.name, chosen) }
         }
         view.findViewById<View>(R.id.setup).visibility = if (state.running == null) View.VISIBLE else View.GONE
@@ -164,10 +166,10 @@ class BenchmarkScreen(
         if (comparison == null || comparison === drawn) return
         drawn = comparison
         view.findViewById<TextView>(R.id.summary).say(summary(comparison))
-        val fallbacks = state.fallbacks.map { activity.getString(R.string.fell_back, it) }
-        view.findViewById<TextView>(R.id.reasons).sayOrHide((fallbacks + state.reasons).joinToString("\n"))
+        view.findViewById<TextView>(R.id.reasons).sayOrHide(state.reasons.joinToString("\n"))
         table.removeAllViews()
         table.addView(row(null, comparison.models.map { Cell(it) }))
+        view.post { (view as ScrollView).smoothScrollTo(0, view.findViewById<View>(R.id.result).top) }
         comparison.rows.forEach { (line, cells) -> table.addView(row(activity.getString(LINES.getValue(line)), cells)) }
     }
 
@@ -193,8 +195,9 @@ class BenchmarkScreen(
     private fun cell(text: String, style: Int) = TextView(activity).apply {
         setTextAppearance(style)
         this.text = text
-        maxWidth = resources.displayMetrics.widthPixels / 3
         val gap = resources.getDimensionPixelSize(R.dimen.gap)
+        // Two models and the names of the lines side by side; more of them, or large type, scroll.
+        maxWidth = maxOf((resources.displayMetrics.widthPixels - 8 * gap) / 3, (textSize * 6).toInt())
         setPadding(0, gap * 3 / 4, gap, gap * 3 / 4)
     }
 

@@ -110,6 +110,9 @@ class ClassifyPresenter(
         }
     }
 
+    /** Gives the picture that is looked at, if there is one, to a screen that is new; [use] runs on the worker. */
+    fun revisit(use: (Picture) -> Unit) = worker.execute { held?.let(use) }
+
     private fun classifyHeld() {
         val picture = held ?: return
         val model = recognizer ?: return
@@ -164,7 +167,9 @@ class ClassifyPresenter(
         worker.execute {
             close()
             guarded(model.name) {
-                recognizer = recognizer(runtime.open(model.content, threads), model.artifact)
+                val opened = recognizer(runtime.open(model.content, threads), model.artifact)
+                recognizer = opened
+                opened.checkGolden() // its verdict is known; the first inference takes longer than all that are shown
                 classifyHeld()
             }
         }
@@ -178,6 +183,8 @@ class ClassifyPresenter(
             fail(refusal.message.orEmpty())
         } catch (_: OutOfMemoryError) {
             fail("the phone has not enough free memory for $what; close other apps")
+        } catch (error: RuntimeException) {
+            fail("the runtime failed with $what: $error; take another model")
         }
     }
 

@@ -68,6 +68,7 @@ class ClassifyScreen(
         started = true
         displays.registerDisplayListener(this, null)
         presenter.attach(::render)
+        if (picture.drawable == null) presenter.revisit(::showPicture)
         look()
     }
 
@@ -88,11 +89,14 @@ class ClassifyScreen(
         val uri = answer.data ?: return
         feed.stop()
         presenter.picture {
-            PictureReader.read(activity.contentResolver, uri).also { read ->
-                val shown = Thumbnail.of(read)
-                picture.post { picture.setImageBitmap(shown) }
-            }
+            PictureReader.read(activity.contentResolver, uri).also { showPicture(it) }
         }
+    }
+
+    /** From any thread. */
+    private fun showPicture(shown: Picture) {
+        val small = Thumbnail.of(shown)
+        picture.post { picture.setImageBitmap(small) }
     }
 
     /** Starts the camera if it may be used and there is something to show it on. */

@@ -115,6 +115,8 @@ class Library(
             Refused(found.name, found.origin, "the file cannot be read: ${error.message}")
         } catch (_: OutOfMemoryError) {
             Refused(found.name, found.origin, "the phone has not enough free memory for it; close other apps")
+        } catch (error: RuntimeException) {
+            Refused(found.name, found.origin, "the runtime failed with it: $error")
         }
 
     private fun check(artifact: Artifact, content: ByteBuffer): GoldenResult? =

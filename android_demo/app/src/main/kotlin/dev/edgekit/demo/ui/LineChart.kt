@@ -103,12 +103,18 @@ class LineChart(context: Context, attributes: AttributeSet?) : View(context, att
     private fun drawName(canvas: Canvas, number: Int, shown: Series, y: Float) {
         dot.color = colours[number % colours.size]
         canvas.drawCircle(dp(5f), y - text.textSize * 0.35f, dp(4f), dot)
-        canvas.drawText(said(shown, number), dp(16f), y, text)
+        canvas.drawText(named(shown, number), dp(16f), y, text)
     }
 
     private fun describe(shown: Series): String =
         if (shown.isEmpty) context.getString(R.string.chart_empty)
         else shown.names.indices.joinToString(". ") { said(shown, it) }
+
+    /** For the eye, which sees the line: short. */
+    private fun named(shown: Series, number: Int): String {
+        val last = shown.points[number].lastOrNull() ?: return shown.names[number]
+        return context.getString(R.string.chart_name, shown.names[number], Figures.milliseconds(last.milliseconds * 1e6))
+    }
 
     private fun said(shown: Series, number: Int): String {
         val last = shown.points[number].lastOrNull() ?: return shown.names[number]

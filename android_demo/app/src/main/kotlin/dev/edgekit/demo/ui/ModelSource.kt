@@ -1,17 +1,16 @@
 package dev.edgekit.demo.ui
 
 import android.content.res.AssetManager
+import dev.edgekit.demo.bench.Headless
 import java.io.File
-import java.io.FileInputStream
 import java.io.FileNotFoundException
-import java.io.IOException
 import java.nio.ByteBuffer
 import java.nio.channels.FileChannel
 
 /** Where a model came from; the user may remove what the user brought. */
 enum class Origin { BUILT_IN, OPENED, PUSHED }
 
-/** A file that may be a model; [map] gives its bytes without copying them. @throws IOException by [map]. */
+/** A file that may be a model; [map] gives its bytes without copying them; it throws IOException or Refusal. */
 class FoundModel(val name: String, val origin: Origin, val map: () -> ByteBuffer)
 
 /** A place where models lie. */
@@ -27,7 +26,7 @@ class FolderModels(private val folder: File?, private val origin: Origin) : Mode
         folder?.listFiles().orEmpty()
             .filter { it.isFile && it.name.endsWith(SUFFIX) }
             .sortedBy { it.name }
-            .map { file -> FoundModel(file.name.removeSuffix(SUFFIX), origin) { mapped(file) } }
+            .map { file -> FoundModel(file.name.removeSuffix(SUFFIX), origin) { Headless.mapped(file) } }
 }
 
 /** The models inside the app, mapped where they are stored uncompressed, as both builds of the app do. */
@@ -60,7 +59,3 @@ class AssetModels(private val assets: AssetManager) : ModelSource {
         const val FOLDER = "models"
     }
 }
-
-/** A whole file, read as it is needed. @throws IOException where it cannot be. */
-fun mapped(file: File): ByteBuffer =
-    FileInputStream(file).use { it.channel.map(FileChannel.MapMode.READ_ONLY, 0, file.length()) }

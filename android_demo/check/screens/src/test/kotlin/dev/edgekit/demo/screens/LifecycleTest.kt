@@ -17,6 +17,8 @@ import android.widget.TextView
 import dev.edgekit.demo.BenchmarkActivity
 import dev.edgekit.demo.MainActivity
 import dev.edgekit.demo.R
+import dev.edgekit.demo.bench.Headless
+import dev.edgekit.demo.record.ArtifactReader
 import dev.edgekit.demo.record.Refusal
 import dev.edgekit.demo.ui.Obstacle
 import dev.edgekit.demo.ui.PictureReader
@@ -35,6 +37,7 @@ import org.robolectric.Shadows.shadowOf
 import org.robolectric.android.controller.ActivityController
 import org.robolectric.annotation.Config
 import java.io.ByteArrayOutputStream
+import java.io.File
 import java.io.FileNotFoundException
 import java.util.concurrent.CancellationException
 
@@ -86,7 +89,7 @@ class LifecycleTest {
     @Config(sdk = [26])
     fun anOldPhoneChoosesAmongFiles() {
         val activity = open().get()
-        activity.findViewById<Button>(R.id.source).performClick()
+        activity.findViewById<Button>(R.id.source)!!.performClick()
         val asked = shadowOf(activity).nextStartedActivity
         assertEquals(Intent.ACTION_OPEN_DOCUMENT to "image/*", asked.action to asked.type)
     }
@@ -255,12 +258,40 @@ class LifecycleTest {
         assertEquals(1 to 5000, picture.width to picture.height)
     }
 
+    private fun asked(text: String?): Activity =
+        Robolectric.buildActivity(BenchmarkActivity::class.java, Intent().putExtra("request", text)).setup().get()
+
+    private fun answer(): String = File(phone.getExternalFilesDir("results"), "$ID.json").readText()
+
+    private fun request(sha256: String): String {
+        val protocol = """{"name":"short","warmup_s":0.01,"min_runs":3,"min_seconds":0.01,"max_runs":5,"seed":0,"rounds":1}"""
+        val session = """{"protocol":$protocol,"threads":1,"meter":"none","cores":[]}"""
+        return """{"id":"$ID","model":"${phone.pushed}/m.tflite","sha256":"$sha256","name":"m","session":$session}"""
+    }
+
+    @Test
+    fun aComputersRequestIsMeasuredAndAnsweredInAFile() {
+        val model = File(System.getProperty("models")!!).listFiles()!!.first()
+        phone.pushed = phone.filesDir
+        model.copyTo(File(phone.pushed, "m.tflite"))
+        val sha256 = ArtifactReader.sha256(Headless.mapped(model))
+        val activity = asked(request(sha256))
+        shadowOf(Looper.getMainLooper()).idle()
+        assertTrue(answer(), answer().contains("\"artifact_sha256\":\"$sha256\"") && answer().contains("latency_ns"))
+        assertEquals("Done", text(activity, R.id.title))
+        asked(request("0".repeat(64)))
+        assertTrue(answer(), answer().startsWith("{\"error\"") && answer().contains("another file"))
+    }
+
     @Test
     fun aRequestThatIsNoneIsSaidOnTheScreen() {
         for (text in listOf(null, "", "{}", "{\"id\": \"../x\"}")) {
-            val intent = Intent().putExtra("request", text)
-            val activity = Robolectric.buildActivity(BenchmarkActivity::class.java, intent).setup().get()
-            assertTrue(text(activity, R.id.title).startsWith("Not measured"))
+            assertTrue(text(asked(text), R.id.title).contains("no request"))
         }
+        assertEquals(0, phone.getExternalFilesDir("results")!!.list()!!.size)
+    }
+
+    private companion object {
+        val ID = "0123456789abcdef".repeat(2)
     }
 }

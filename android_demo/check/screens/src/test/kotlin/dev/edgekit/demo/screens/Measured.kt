@@ -12,7 +12,6 @@ fun imagined(
     session: Session,
     milliseconds: Double,
     verdict: Verdict = Verdict("valid"),
-    delegate: String = "XNNPACK",
 ) = Measurement(
     artifactSha256 = subject.artifact.sha256,
     artifactName = subject.artifact.name,
@@ -25,7 +24,7 @@ fun imagined(
     latencyNs = LongArray(200) { ((milliseconds + it % 7 * 0.02) * 1e6).toLong() },
     loadNs = 4_200_000,
     firstNs = ((milliseconds * 1.6) * 1e6).toLong(),
-    delegation = Delegation(delegate, 0, 0),
+    delegation = Delegation("XNNPACK", 0, 0),
     fingerprint = QuietMachine.fingerprint("LiteRT", "1.4.0"),
     startedUtc = "2026-01-01T00:00:00Z",
     energyReason = "the phone is plugged in",

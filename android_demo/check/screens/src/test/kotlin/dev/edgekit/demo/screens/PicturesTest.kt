@@ -12,6 +12,8 @@ import android.graphics.Shader
 import android.net.Uri
 import android.os.Looper
 import android.view.View
+import android.widget.ProgressBar
+import android.widget.TextView
 import dev.edgekit.demo.BenchmarkActivity
 import dev.edgekit.demo.MainActivity
 import dev.edgekit.demo.R
@@ -85,11 +87,11 @@ class PicturesTest {
     fun benchmarkLargeFont() = save("benchmark-large-font", opened(2))
 
     @Test
-    @Config(qualifiers = "w360dp-h1240dp-hdpi")
+    @Config(qualifiers = "w360dp-h740dp-hdpi")
     fun results() = compared("benchmark-results")
 
     @Test
-    @Config(qualifiers = "w360dp-h1240dp-night-hdpi")
+    @Config(qualifiers = "w360dp-h740dp-night-hdpi")
     fun resultsDark() = compared("benchmark-results-dark")
 
     @Test
@@ -113,13 +115,11 @@ class PicturesTest {
 
     @Test
     fun headless() {
-        phone.bench = ScriptedBench { _, _, _ -> throw CancellationException() }
-        val controller = Robolectric.buildActivity(BenchmarkActivity::class.java, Intent())
-        val activity = controller.setup().get()
-        activity.requireViewById<android.widget.TextView>(R.id.title).setText(R.string.measuring)
-        activity.requireViewById<android.widget.TextView>(R.id.name).text = "squeezenet_v1_1-224-int8"
+        val activity = Robolectric.buildActivity(BenchmarkActivity::class.java, Intent()).setup().get()
+        activity.requireViewById<TextView>(R.id.title).setText(R.string.measuring)
+        activity.requireViewById<TextView>(R.id.name).text = "squeezenet_v1_1-224-int8"
         activity.requireViewById<View>(R.id.what).visibility = View.VISIBLE
-        activity.requireViewById<android.widget.ProgressBar>(R.id.bar).apply {
+        activity.requireViewById<ProgressBar>(R.id.bar).apply {
             visibility = View.VISIBLE
             progress = 420
         }

@@ -1,9 +1,7 @@
 package dev.edgekit.demo.screens
 
-import dev.edgekit.demo.bench.Answers
-import dev.edgekit.demo.bench.Progress
 import dev.edgekit.demo.bench.Protocols
-import dev.edgekit.demo.bench.Request
+import dev.edgekit.demo.bench.Subject
 import dev.edgekit.demo.inference.Accelerator
 import dev.edgekit.demo.inference.DesktopRuntime
 import dev.edgekit.demo.inference.Orientation
@@ -15,12 +13,10 @@ import dev.edgekit.demo.ui.BenchmarkPresenter
 import dev.edgekit.demo.ui.ClassifyPresenter
 import dev.edgekit.demo.ui.Comparison
 import dev.edgekit.demo.ui.FolderModels
-import dev.edgekit.demo.ui.Headless
 import dev.edgekit.demo.ui.Library
 import dev.edgekit.demo.ui.Line
 import dev.edgekit.demo.ui.Origin
 import dev.edgekit.demo.ui.Picture
-import dev.edgekit.demo.ui.Ready
 import dev.edgekit.demo.ui.Refused
 import dev.edgekit.demo.ui.Tone
 import org.junit.Assert.assertEquals
@@ -169,7 +165,8 @@ class PresentersTest {
             ScriptedBench { subjects, session, _ ->
                 asked = subjects.map { it.artifact.name } to session
                 assertTrue(subjects.all { it.accelerator == Accelerator.GPU })
-                subjects.map { imagined(it, session, 1.0, delegate = "XNNPACK, for the GPU delegate failed: no driver") }
+                val fellBack = Verdict("valid", notes = listOf("the CPU stood in for the GPU: no driver"))
+                subjects.map { imagined(it, session, 1.0, fellBack) }
             },
         )
         val (first, second) = presenter.state.choices.map { it.name }
@@ -180,7 +177,7 @@ class PresentersTest {
         presenter.start()
         assertEquals(listOf(first), asked!!.first)
         assertEquals(4 to "standard", asked!!.second.threads to asked!!.second.protocol.name)
-        assertEquals(listOf("XNNPACK, for the GPU delegate failed: no driver"), presenter.state.fallbacks)
+        assertEquals(listOf("the CPU stood in for the GPU: no driver"), presenter.state.reasons)
         presenter.choose(first, false)
         assertFalse(presenter.state.canStart)
     }
@@ -201,6 +198,8 @@ class PresentersTest {
         presenter.start()
         assertEquals("the battery is at 3 %; charge it", presenter.state.error)
         assertNotNull(benchmark(ScriptedBench { _, _, _ -> throw OutOfMemoryError() }).apply { start() }.state.error)
+        val failing = benchmark(ScriptedBench { _, _, _ -> throw IllegalStateException("node 3") }).apply { start() }
+        assertTrue(failing.state.error!!.contains("node 3") && failing.state.running == null)
     }
 
     @Test
@@ -222,7 +221,7 @@ class PresentersTest {
 
     @Test
     fun theTableMarksTheBestAndTheDoubtful() {
-        val subjects = library().ready.map { dev.edgekit.demo.bench.Subject(it.artifact, it.content) }
+        val subjects = library().ready.map { Subject(it.artifact, it.content) }
         val session = Session(Protocols.QUICK)
         val bad = Verdict("invalid", listOf("the app was in the background"))
         val table = Comparison.of(
@@ -235,31 +234,5 @@ class PresentersTest {
         assertEquals("–", rows.getValue(Line.ENERGY)[0].text)
         assertNull(Comparison.of(emptyList()))
         assertNull(Comparison.of(listOf(imagined(subjects[0], session, 3.0)))!!.summary)
-    }
-
-    private fun request(ready: Ready, sha256: String = ready.artifact.sha256) =
-        Request("0123456789abcdef".repeat(2), "${Request.FOLDER}/x.tflite", sha256, "m", Session(Protocols.QUICK))
-
-    private fun answer(request: Request, bench: ScriptedBench, map: (String) -> java.nio.ByteBuffer): String {
-        Headless(bench, Answers(folder.root), map).answer(request, object : Progress {})
-        return File(folder.root, "${request.id}.json").readText()
-    }
-
-    @Test
-    fun aRequestGetsAMeasurementOfTheVeryFile() {
-        val ready = library().ready.first()
-        val said = answer(request(ready), fair) { ready.content }
-        assertTrue(said, said.contains("\"artifact_sha256\":\"${ready.artifact.sha256}\"") && said.contains("\"kind\":\"measurement\""))
-    }
-
-    @Test
-    fun aRequestThatCannotBeMetGetsTheReason() {
-        val ready = library().ready.first()
-        val other = answer(request(ready, "0".repeat(64)), fair) { ready.content }
-        assertTrue(other, other.startsWith("{\"error\":") && other.contains("push it again"))
-        val gone = answer(request(ready), fair) { throw java.io.IOException("Permission denied") }
-        assertTrue(gone, gone.contains("Permission denied"))
-        val full = answer(request(ready), ScriptedBench { _, _, _ -> throw OutOfMemoryError() }) { ready.content }
-        assertTrue(full, full.contains("memory"))
     }
 }

@@ -2,7 +2,9 @@ package dev.edgekit.demo.screens
 
 import android.graphics.SurfaceTexture
 import dev.edgekit.demo.DemoApplication
+import dev.edgekit.demo.bench.Answers
 import dev.edgekit.demo.bench.BatteryReading
+import dev.edgekit.demo.bench.Headless
 import dev.edgekit.demo.bench.Machine
 import dev.edgekit.demo.bench.Progress
 import dev.edgekit.demo.bench.Subject
@@ -15,9 +17,10 @@ import dev.edgekit.demo.record.State
 import dev.edgekit.demo.ui.Bench
 import dev.edgekit.demo.ui.CameraEvents
 import dev.edgekit.demo.ui.CameraFeed
+import org.junit.runners.model.FrameworkMethod
 import org.robolectric.RobolectricTestRunner
 import org.robolectric.internal.bytecode.InstrumentationConfiguration
-import org.junit.runners.model.FrameworkMethod
+import java.io.File
 import java.util.concurrent.Executor
 
 /** The app with a desktop's runtime, a camera that tests hold, and no second thread: each step is done when it returns. */
@@ -32,7 +35,12 @@ class TestPhone : DemoApplication() {
     /** What measures instead of the real runner, where a test sets it. */
     var bench: Bench? = null
 
+    /** Where computers put models. */
+    var pushed: File = File("/nowhere")
+
     override fun bench(): Bench = bench ?: super.bench()
+
+    override fun headless(answers: Answers) = Headless(runtime, machine, answers, folder = pushed.path)
 }
 
 /** A camera whose troubles tests tell. */
@@ -86,5 +94,6 @@ class PhoneTestRunner(tested: Class<*>) : RobolectricTestRunner(tested) {
     override fun createClassLoaderConfig(method: FrameworkMethod): InstrumentationConfiguration =
         InstrumentationConfiguration.Builder(super.createClassLoaderConfig(method))
             .doNotAcquirePackage("org.bytedeco")
+            .doNotAcquirePackage("com.sun.jna")
             .build()
 }
