@@ -29,7 +29,7 @@ class Badging(unittest.TestCase):
     manifest = said("aapt", "dump", "xmltree", str(APK), "AndroidManifest.xml") if APK.exists() else ""
 
     def test_it_is_the_app_for_these_androids(self) -> None:
-        told = dict(re.findall(r"^(\w+):'(.*)'$", self.badging, re.MULTILINE))
+        told = dict(re.findall(r"^([\w-]+):'(.*)'$", self.badging, re.MULTILINE))
         properties = dict(
             line.split("=") for line in (HERE.parent / "gradle.properties").read_text().splitlines() if "demo." in line
         )
@@ -57,6 +57,16 @@ class Badging(unittest.TestCase):
         self.assertEqual(sorted(parts), [".BenchmarkActivity", ".MainActivity", ".ui.ResultsProvider"])
         self.assertIn('"android.permission.DUMP"', parts[".BenchmarkActivity"])
         self.assertRegex(parts[".ui.ResultsProvider"], r"android:exported\S*=\(type 0x12\)0x0")
+
+
+class Builds(unittest.TestCase):
+    def test_gradle_and_maven_take_the_same_kotlin_and_enough_litert(self) -> None:
+        catalog = dict(
+            re.findall(r'^(\w+) = "([\d.]+)"', (HERE.parent / "gradle/libs.versions.toml").read_text(), re.M)
+        )
+        maven = re.search(r"<kotlin.version>(.*)</kotlin.version>", (HERE / "pom.xml").read_text())
+        self.assertEqual(catalog["kotlin"], maven[1] if maven else None)
+        self.assertGreaterEqual(tuple(map(int, catalog["litert"].split("."))), (1, 4))
 
 
 class Content(unittest.TestCase):
