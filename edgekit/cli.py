@@ -58,7 +58,8 @@ android = typer.Typer(
 app.add_typer(android, name="android")
 
 Where = Annotated[
-    str, typer.Option("--device", metavar="WHERE", help="local, ssh://USER@HOST, adb:SERIAL, app:SERIAL, emulated:cortex-a76.")
+    str,
+    typer.Option("--device", metavar="WHERE", help="local, ssh://USER@HOST, adb: or app:SERIAL, emulated:cortex-a76."),
 ]
 Phone = Annotated[
     str, typer.Option("--device", metavar="adb:SERIAL", help="The phone; not needed while only one is connected.")
