@@ -62,6 +62,7 @@ def main(folder: Path) -> None:
     _write(folder, "answers", [_answers(folder, artifact, sources) for artifact in models])
     _write(folder, "prefixes", [_prefix(folder, artifact) for artifact in models])
     _write(folder, "request", _request())
+    _write(folder, "protocols", json.loads(msgspec.json.encode(bench.PROTOCOLS)))
     _write(folder, "crops", list(_crops(folder)))
     _write(folder, "statistics", [_statistics(record) for record in _records()])
     _write(folder, "verdicts", [_verdict(record) for record in _mutated(_records()[0])])
@@ -77,14 +78,16 @@ def _assets() -> Path:
 
 
 def _models(folder: Path) -> Iterator[Artifact]:
-    """Those of the zoo, else exported here."""
+    """Those of the zoo; else what the app is built with, and networks exported here by the recipe that takes least."""
     folder.mkdir()
     for path in sorted((ROOT / "build" / "zoo").glob("*.tflite")):
         if path.name.startswith(MODELS) and path.stem.rpartition("-")[2] in RECIPES:
             shutil.copy(path, folder)
     if not any(folder.iterdir()):
-        recipes = ["--recipe", "int8_fast,int8"]
-        subprocess.run([sys.executable, "-m", "edgekit", "export", *MODELS, *recipes, "-o", folder], check=True)
+        command = [sys.executable, "-m", "edgekit", "export", *MODELS, "--recipe", "int8_fast", "-o", folder]
+        subprocess.run(command, check=True)
+        for path in (ROOT / "android_demo" / "app" / "src" / "main" / "assets" / "models").glob("*.tflite"):
+            shutil.copy(path, folder)
     return map(artifacts.read, sorted(folder.glob("*.tflite")))
 
 

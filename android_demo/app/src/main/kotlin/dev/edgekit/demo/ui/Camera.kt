@@ -1,6 +1,7 @@
 package dev.edgekit.demo.ui
 
 import android.annotation.SuppressLint
+import android.annotation.TargetApi
 import android.content.Context
 import android.graphics.ImageFormat
 import android.graphics.SurfaceTexture
@@ -154,9 +155,20 @@ class Camera2Feed(context: Context, private val worker: Executor) : CameraFeed {
             @Suppress("DEPRECATION")
             return camera.createCaptureSession(targets, callback, handler)
         }
+        configureAtOnce(camera, targets, callback, handler)
+    }
+
+    @TargetApi(Build.VERSION_CODES.P)
+    private fun configureAtOnce(
+        camera: CameraDevice,
+        targets: List<Surface>,
+        callback: CameraCaptureSession.StateCallback,
+        handler: Handler,
+    ) {
         val outputs = targets.map { OutputConfiguration(it) }
-        val type = SessionConfiguration.SESSION_REGULAR
-        camera.createCaptureSession(SessionConfiguration(type, outputs, { handler.post(it) }, callback))
+        val onHandler = Executor { handler.post(it) }
+        val session = SessionConfiguration(SessionConfiguration.SESSION_REGULAR, outputs, onHandler, callback)
+        camera.createCaptureSession(session)
     }
 
     private class Streaming(

@@ -2,6 +2,7 @@ package dev.edgekit.demo.ui
 
 import android.content.res.AssetManager
 import dev.edgekit.demo.bench.Headless
+import dev.edgekit.demo.record.seek
 import java.io.File
 import java.io.FileNotFoundException
 import java.nio.ByteBuffer
@@ -51,7 +52,7 @@ class AssetModels(private val assets: AssetManager) : ModelSource {
         val bytes = assets.open(path).use { it.readBytes() }
         return ByteBuffer.allocateDirect(bytes.size).apply {
             put(bytes)
-            rewind()
+            seek(0)
         }
     }
 

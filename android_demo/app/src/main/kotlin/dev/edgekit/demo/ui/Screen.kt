@@ -1,5 +1,6 @@
 package dev.edgekit.demo.ui
 
+import android.annotation.TargetApi
 import android.content.Intent
 import android.os.Build
 import android.view.View
@@ -29,11 +30,7 @@ fun View.keepClear() {
 }
 
 private fun View.pad(insets: WindowInsets) {
-    if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.R) {
-        val kinds = WindowInsets.Type.systemBars() or WindowInsets.Type.displayCutout() or WindowInsets.Type.ime()
-        val edges = insets.getInsets(kinds)
-        return setPadding(edges.left, edges.top, edges.right, edges.bottom)
-    }
+    if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.R) return padAllKinds(insets)
     @Suppress("DEPRECATION")
     setPadding(
         insets.systemWindowInsetLeft,
@@ -41,6 +38,13 @@ private fun View.pad(insets: WindowInsets) {
         insets.systemWindowInsetRight,
         insets.systemWindowInsetBottom,
     )
+}
+
+@TargetApi(Build.VERSION_CODES.R)
+private fun View.padAllKinds(insets: WindowInsets) {
+    val kinds = WindowInsets.Type.systemBars() or WindowInsets.Type.displayCutout() or WindowInsets.Type.ime()
+    val edges = insets.getInsets(kinds)
+    setPadding(edges.left, edges.top, edges.right, edges.bottom)
 }
 
 /** Sets a text only where it is another, so that TalkBack does not repeat itself. */

@@ -1,6 +1,8 @@
 package dev.edgekit.demo.bench
 
+import dev.edgekit.demo.Expected
 import dev.edgekit.demo.inference.Accelerator
+import dev.edgekit.demo.record.MeasurementJson
 import dev.edgekit.demo.record.Protocol
 import dev.edgekit.demo.record.Refusal
 import dev.edgekit.demo.record.Session
@@ -22,6 +24,13 @@ class RunnerTest {
 
     private fun subject(name: String = "net", accelerator: Accelerator = Accelerator.CPU) =
         Subject(fakeArtifact(name), ByteBuffer.allocateDirect(1), accelerator)
+
+    /** All but "cold", which starts many processes. */
+    @Test
+    fun presetsAreThoseOfPython() {
+        val wanted = Expected.objects("protocols").map { MeasurementJson.protocol(it) }
+        assertEquals(wanted.filter { it.starts == 1 }, Protocols.all)
+    }
 
     @Test
     fun aProtocolIsFulfilled() {
