@@ -174,7 +174,7 @@ def test_the_table_keeps_the_promises_of_the_design():
     table = doors()
     for position, record in enumerate(RECORDS):
         assert set(table[record].anywhere) <= {*RECORDS[:position], "msgspec"}
-        assert table[record].inside == ()
+        assert table[record].inside == (("compress",) if record == "artifact" else ())  # a file may be an .ekz
     for framework, rooms in {"tensorflow": {"convert"}, "keras": {"convert", "models"}, "torch": set()}.items():
         assert {room for room, door in table.items() if framework in door.anywhere} == set()
         assert {room for room, door in table.items() if framework in door.inside} == rooms
