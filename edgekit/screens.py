@@ -368,9 +368,9 @@ def _percent(value: float | None) -> str:
 
 def compressed(found: Compressed) -> RenderableType:
     """What a compression came to: beside the float and the int8 file and common compressors, and stream by stream."""
-    sizes = table(f"{found.artifact.path}", "form", "bytes", "of the int8 file")
-    rows: list[tuple[str, int | None]] = [("float32 .tflite", found.float_bytes), ("int8 .tflite", found.int8_bytes)]
-    rows += [(f"int8 .tflite under {name}", size) for name, size in found.others.items()]
+    sizes = table(f"{found.artifact.path}", "form", "bytes", "of the file")
+    rows: list[tuple[str, int | None]] = [("float32 .tflite", found.float_bytes), ("the file", found.int8_bytes)]
+    rows += [(f"the file under {name}", size) for name, size in found.others.items()]
     for name, size in [*rows, (".ekz", found.download_bytes)]:
         if size is not None:
             sizes.add_row(name, _thousands(size), f"{100 * size / found.int8_bytes:.1f} %")

@@ -174,7 +174,7 @@ def test_the_table_keeps_the_promises_of_the_design():
     table = doors()
     for position, record in enumerate(RECORDS):
         assert set(table[record].anywhere) <= {*RECORDS[:position], "msgspec"}
-        assert table[record].inside == ()
+        assert table[record].inside == (("compress",) if record == "artifact" else ())  # a file may be an .ekz
     frameworks = {
         "tensorflow": {"convert", "interop"},
         "keras": {"convert", "models"},

@@ -40,7 +40,7 @@ def pieces(content: bytes) -> list[list[Piece]]:
 
 
 def _pruned(content: bytes) -> list[_Find]:
-    """The parts of one of the authors' .net files; nothing for any other file or a part not as we write it."""
+    """The parts of one of the authors' .net files that we would write the same; none for any other file."""
     from edgekit.weights import deep_compression
 
     layers = deep_compression.known_layers(content) or []

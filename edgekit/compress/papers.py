@@ -12,8 +12,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from edgekit.weights import deep_compression
-
 MB = 1_000_000
 # parameters before and after pruning, as published
 _TABLE_1 = {
@@ -51,6 +49,8 @@ class PaperTable(msgspec.Struct, frozen=True):
 
 def tables(net: Path | None = None) -> list[PaperTable]:
     """Both tables; `net` is the authors' compressed_SqueezeNet.net, without which its cells stay empty."""
+    from edgekit.weights import deep_compression
+
     found = deep_compression.entries(net) if net else None
     return [_pruned(found), _compared(net)]
 

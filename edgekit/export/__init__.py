@@ -113,7 +113,7 @@ def export(
         if trained.card.weights.source != RANDOM:
             _refuse_degraded(card, path, least_agreement)
         if packing:  # what each layer lost can be measured at any time, and takes 2 kB of a download
-            card = msgspec.structs.replace(card, audit=msgspec.structs.replace(found, layers=()))
+            card = msgspec.structs.replace(card, audit=msgspec.structs.replace(found, layers=(), worst=()))
         progress("audit", 1, 1)
     miniature = samples.miniature if samples else golden.noise()
     with _unexpected(trained):

@@ -30,6 +30,7 @@ from edgekit.export.calibration import Samples
 from edgekit.export.trained import Progress, Trained, ignore, unexpected
 from edgekit.quantize import Quantized
 from edgekit.recipe import Recipe
+from edgekit.weights import deep_compression
 
 _SILENT_SECONDS = 3600.0
 _AUDIT_BYTES = 2600  # what the audit adds to a card, about, until it is known
@@ -54,9 +55,13 @@ class Compressed:
 
 
 def pack_file(source: Path, target: Path) -> Compressed:
-    """Packs a .tflite as it is: what comes out of the .ekz is the same file, to the last byte."""
-    content = artifacts.read_model(source)
-    return _written(packing.pack(content), content, target, None)
+    """Packs a .tflite or a Deep Compression .net as it is: the same file comes out of the .ekz, to the last byte."""
+    content = artifacts.read_stored(source)
+    net = deep_compression.known_layers(content) is not None
+    if not net:
+        content = artifacts.read_model(source)
+    packed = packing.pack(content, "net" if net else "tflite")
+    return _written(packed, content, target, None)
 
 
 def compress(
@@ -123,8 +128,9 @@ def _written(packed: packing.Packed, content: bytes, target: Path, float_bytes: 
     assert hashlib.sha256(back).digest() == hashlib.sha256(content).digest()
     with artifacts.atomic_write(target) as file:
         file.write(packed.content)
+    made = Artifact(target, hashlib.sha256(content).hexdigest(), len(content), download_bytes=len(packed.content))
     return Compressed(
-        artifacts.read(target),
+        made if content[4:8] != b"TFL3" else artifacts.read(target),
         len(packed.content),
         float_bytes,
         len(content),

@@ -1,0 +1,1 @@
+"""What `edgekit compress` reaches, measured."""
