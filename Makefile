@@ -60,7 +60,7 @@ format: $(VENV)/.ready  ## mend style
 zoo: $(VENV)/.ready  ## build every published artifact into build/zoo and renew export/manifest.json
 	$(BIN)/python export/build.py
 
-report: $(VENV)/.ready  ## renew benchmarks/REPORT.md from the stored results
+report: $(VENV)/.ready  ## renew the report, its page and picture, and the README from the stored results
 	$(BIN)/python benchmarks/report.py
 
 clean:  ## remove everything that was made here

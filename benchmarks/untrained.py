@@ -1,4 +1,4 @@
-"""Sizes and instruction counts of networks without public weights, which do not depend on what the weights are.
+"""Sizes and instruction counts of networks without public weights, which hardly depend on what the weights are.
 
 Usage: python benchmarks/untrained.py [--output build/untrained]
 Exports each with random weights and counts it on both emulated cores. What is found goes to results/<core>/

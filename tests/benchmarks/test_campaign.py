@@ -347,7 +347,7 @@ def test_garbage_among_the_results_is_named_and_left_alone(
 
 def test_results_of_a_newer_edgekit_are_not_taken_for_ours(run: ModuleType, place: Path, fake: Make) -> None:
     start(run, place, fake())
-    content = results(place).read_bytes().replace(b'"schema":1', b'"schema":2')
+    content = results(place).read_bytes().replace(b'"schema":2', b'"schema":3')
     results(place).write_bytes(content)
     assert start(run, place, fake()) == FileFormatError.exit_code
     assert results(place).read_bytes() == content
