@@ -10,7 +10,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -205,9 +205,9 @@ def export(
     of_networks = {"--weights": weights, "--classes": classes, "--set": settings, "--input-size": input_size}
     _check_options(names, [option for option, value in of_networks.items() if value not in (None, [])], said, model)
     sources = _distinct([_source(name, model or "", weights, input_size, classes, settings) for name in names])
-    given = _read_labels(labels)
+    asked = _Asked(weights, said, _read_labels(labels), calibration, input_size, max_transposes)
     if kind != "tflite":
-        _export_float(kind, names, sources, weights, said, given, calibration, input_size, max_transposes, output)
+        _export_float(kind, names, sources, asked, output)
         return
     calibrated = any(recipe.needs_calibration for recipe in chosen)
     _check_images(calibration if calibrated else None)
@@ -216,9 +216,7 @@ def export(
         with _bars() as bars:
             for name, source in zip(names, sources, strict=True):
                 progress = bars(name)
-                trained = _prepared(
-                    name, source, weights, said, given, calibration, input_size, max_transposes, bars, progress
-                )
+                trained = _prepared(name, source, asked, bars, progress)
                 _warn(trained.warnings)
                 folder = (calibration or _sample_images(bars)) if calibrated else None
                 samples = _samples(folder, trained, calibration_images, progress)
@@ -394,15 +392,21 @@ def _packed_summary(found: Compressed) -> dict[str, object]:
     }
 
 
+class _Asked(NamedTuple):
+    """What `export` was told about the float models that it starts from."""
+
+    weights: str | None
+    said: Preprocessing
+    labels: tuple[str, ...]
+    pictures: Path | None
+    input_size: int | None
+    max_transposes: int
+
+
 def _prepared(
     name: str,
     source: Path | ModelSpec,
-    weights: str | None,
-    said: Preprocessing,
-    labels: Sequence[str],
-    pictures: Path | None,
-    input_size: int | None,
-    max_transposes: int,
+    asked: _Asked,
     bars: Callable[[str], Callable[[str, int, int], None]],
     progress: Callable[[str, int, int], None],
 ) -> Trained:
@@ -410,27 +414,23 @@ def _prepared(
     from edgekit import export as exports
 
     if not isinstance(source, Path):
-        given = name if exports.is_checkpoint(name) else weights
-        return exports.prepare(source, given, labels, progress, said)
+        given = name if exports.is_checkpoint(name) else asked.weights
+        return exports.prepare(source, given, asked.labels, progress, asked.said)
     if not exports.is_onnx(name):
-        return exports.from_tflite(source, said, labels, progress)
-    folder = pictures or _sample_images(bars)
+        return exports.from_tflite(source, asked.said, asked.labels, progress)
     return exports.from_onnx(
-        source, said, labels, progress, pictures=folder, input_size=input_size, max_transposes=max_transposes
+        source,
+        asked.said,
+        asked.labels,
+        progress,
+        pictures=asked.pictures or _sample_images(bars),
+        input_size=asked.input_size,
+        max_transposes=asked.max_transposes,
     )
 
 
 def _export_float(
-    kind: str,
-    names: Sequence[str],
-    sources: Sequence[Path | ModelSpec],
-    weights: str | None,
-    said: Preprocessing,
-    labels: Sequence[str],
-    pictures: Path | None,
-    input_size: int | None,
-    max_transposes: int,
-    output: Path,
+    kind: str, names: Sequence[str], sources: Sequence[Path | ModelSpec], asked: _Asked, output: Path
 ) -> None:
     """Writes float models for other runtimes, and prints their paths."""
     from edgekit import export as exports
@@ -442,15 +442,13 @@ def _export_float(
         for name, source in zip(names, sources, strict=True):
             progress = bars(name)
             if kind == "onnx":
-                trained = _prepared(
-                    name, source, weights, said, labels, pictures, input_size, max_transposes, bars, progress
-                )
+                trained = _prepared(name, source, asked, bars, progress)
                 _warn(trained.warnings)
                 written = exports.to_onnx(trained, output, progress)
             elif isinstance(source, Path):
                 raise UsageError(f"--format {kind} writes the weights of a network of edgekit's; {name} is a file")
             else:
-                given = name if exports.is_checkpoint(name) else weights
+                given = name if exports.is_checkpoint(name) else asked.weights
                 written = exports.to_state_dict(source, kind, output, given, progress)
             print(written)
 

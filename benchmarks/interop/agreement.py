@@ -10,8 +10,9 @@ import importlib.util
 import itertools
 import json
 import sys
+import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -28,9 +29,10 @@ SAID = Preprocessing(mean="123.675,116.28,103.53", std="58.395,57.12,57.375")
 
 
 def main() -> None:
-    """Makes the four, judges them on the images that calibrated none of them, writes `agreement.json`."""
+    """Makes those of the four that are not there, judges all on what calibrated none, writes `agreement.json`."""
     pictures, folder = Path(sys.argv[1]), Path(sys.argv[2])
-    made = {way: _quantized(way, trained, pictures, folder / way) for way, trained in ways(pictures, folder)}
+    ways = {"keras": _keras, "state dict": _state_dict, "onnx": _onnx, "module": _module}
+    made = {way: _made(way, float_model, pictures, folder) for way, float_model in ways.items()}
     answers = {way: _answers(artifact, pictures) for way, artifact in made.items()}
     rows = [_row(way, artifact) for way, artifact in made.items()]
     pairs = [
@@ -41,22 +43,34 @@ def main() -> None:
     (folder / "agreement.json").write_text(json.dumps(result, indent=1))
 
 
-def ways(pictures: Path, folder: Path) -> Iterator[tuple[str, Trained]]:
-    """Each way's float model."""
-    spec = export.find_model(NETWORK)
-    keras = export.prepare(spec)
-    yield "keras", keras
-    checkpoint = export.to_state_dict(spec, "torch", folder)
-    yield "state dict", export.prepare(spec, checkpoint)
-    yield "onnx", export.from_onnx(export.to_onnx(keras, folder), pictures=pictures)
+def _keras(pictures: Path, folder: Path) -> Trained:
+    return export.prepare(export.find_model(NETWORK))
+
+
+def _state_dict(pictures: Path, folder: Path) -> Trained:
+    return export.prepare(export.find_model(NETWORK), _checkpoint(folder))
+
+
+def _onnx(pictures: Path, folder: Path) -> Trained:
+    written = export.to_onnx(_keras(pictures, folder), folder)
+    return export.from_onnx(written, pictures=pictures)
+
+
+def _module(pictures: Path, folder: Path) -> Trained:
     import torch
 
-    module = _networks().SqueezeNet("1_1", spec.classes)
-    module.load_state_dict(torch.load(checkpoint, weights_only=True))
+    module = _networks().SqueezeNet("1_1", 1000)
+    module.load_state_dict(torch.load(_checkpoint(folder), weights_only=True))
     # edgekit's networks answer with probabilities, torch's with what a softmax makes them of
     whole = torch.nn.Sequential(module, torch.nn.Softmax(1))
     example = torch.zeros(1, 3, SIZE, SIZE)
-    yield "module", export.from_torch(whole, example, NETWORK, SAID, pictures=pictures)
+    return export.from_torch(whole, example, NETWORK, SAID, pictures=pictures)
+
+
+def _checkpoint(folder: Path) -> Path:
+    """The real weights as PyTorch has them."""
+    path = folder / f"{NETWORK}-{SIZE}.pth"
+    return path if path.exists() else export.to_state_dict(export.find_model(NETWORK), "torch", folder)
 
 
 def _networks() -> ModuleType:
@@ -69,9 +83,12 @@ def _networks() -> ModuleType:
     return module
 
 
-def _quantized(way: str, trained: Trained, pictures: Path, folder: Path) -> Artifact:
-    samples = export.load_samples(pictures, trained.input)
-    made = export.export(trained, recipe.find("int8"), folder, samples)
+def _made(way: str, float_model: Callable[[Path, Path], Trained], pictures: Path, folder: Path) -> Artifact:
+    """The int8 model of a way, as an earlier run left it or made now."""
+    for path in (folder / way).glob("*.tflite"):
+        return artifacts.read(path)
+    trained = float_model(pictures, folder)
+    made = export.export(trained, recipe.find("int8"), folder / way, export.load_samples(pictures, trained.input))
     print(way, made.path, flush=True)
     return made
 
@@ -86,13 +103,19 @@ def _answers(artifact: Artifact, pictures: Path) -> list[int]:
     return [int(runner.run(prepare(crop)).argmax()) for crop in crops]
 
 
+def _model_bytes(path: Path) -> int:
+    """The size without the card and the labels behind it, which not every way brings along."""
+    with zipfile.ZipFile(path) as tail:
+        return min(member.header_offset for member in tail.infolist())
+
+
 def _row(way: str, artifact: Artifact) -> dict[str, object]:
     operators = [operator.kind for operator in graph.load(artifacts.read_model(artifact.path)).operators]
     return {
         "way": way,
         "path": str(artifact.path),
         "sha256": artifact.sha256,
-        "size_bytes": artifact.size_bytes,
+        "size_bytes": _model_bytes(artifact.path),
         "operators": dict(sorted(Counter(operators).items())),
         "order": operators,
         "input": artifact.card and {"mean": artifact.card.input.mean, "std": artifact.card.input.std},

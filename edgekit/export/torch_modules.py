@@ -40,8 +40,9 @@ def from_torch(
 ) -> Trained:
     """The float model that a module is, under a name; `example` is one input, (1, 3, size, size).
 
-    By torch's ONNX exporter and then as `from_onnx`, or by litert-torch, which must be installed beside torch; either
-    way its answers are held on `pictures` against those of the original. Errors as there and in `torch_module`.
+    `back_end` is onnx2tf, by torch's ONNX exporter and then as `from_onnx`, or litert-torch, which must be installed
+    beside torch. Either way the answers are held on `pictures` against the original's. Errors as there and in
+    `torch_module`.
     """
     if back_end not in BACK_ENDS:
         raise UnknownNameError.among("back end", back_end, BACK_ENDS)

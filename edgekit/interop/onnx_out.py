@@ -150,12 +150,15 @@ class _Form:
         rank = len(self._shape(operator.inputs[0]))
         axes = sorted(_axis(int(axis) % rank, rank) for axis in self._data(operator.inputs[1]).reshape(-1))
         source, target = self._name(operator.inputs[0]), self._name(operator.outputs[0])
-        if operator.options.keepDims or rank != 4 or axes == [2, 3]:
-            whole = kind == "ReduceMean" and axes == [2, 3] and operator.options.keepDims
-            if whole:
+        keeps = bool(operator.options.keepDims)
+        if kind == "ReduceMean" and (rank, axes) == (4, [2, 3]):
+            if keeps:
                 self._node("GlobalAveragePool", [source], target)
             else:
-                self._node(kind, [source], target, axes=axes, keepdims=int(operator.options.keepDims))
+                self._node("Flatten", [self._step("GlobalAveragePool", [source], "mean")], target)
+            return
+        if keeps or rank != 4 or axes == [2, 3]:
+            self._node(kind, [source], target, axes=axes, keepdims=int(keeps))
             return
         raise UnsupportedModelError(f"a mean over the axes {axes} alone has no ONNX form here; keep the .tflite")
 

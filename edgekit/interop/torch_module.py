@@ -92,17 +92,17 @@ def answer(module: nn.Module, image: Array) -> Array:
 
 @contextlib.contextmanager
 def _without_triton() -> Iterator[None]:
-    """Keeps torch from loading Triton into a process that has TensorFlow: two LLVMs in one end it at once.
+    """Keeps torch from loading Triton, which it looks for and can do without.
 
-    The exporter looks for Triton and does without.
+    TensorFlow may be in this process or come later, and two LLVMs in one process end it at once.
     """
-    clash = "tensorflow" in sys.modules and "triton" not in sys.modules
-    if clash:
+    absent = "triton" not in sys.modules
+    if absent:
         sys.modules["triton"] = None  # type: ignore[assignment]
     try:
         yield
     finally:
-        if clash:
+        if absent:
             del sys.modules["triton"]
 
 

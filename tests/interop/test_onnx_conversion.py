@@ -123,7 +123,7 @@ def test_a_torch_module(onnx2tf, torch, pictures):
         layers.Linear(8, 4),
     )
     module.train()
-    made = exports.from_torch(module, torch.zeros(1, 3, 32, 32), "small", SAID, pictures=pictures)
+    made = exports.from_torch(module, torch.zeros(1, 3, 32, 32), "small", SAID, pictures=pictures, back_end="onnx2tf")
     assert module.training  # as it was
     assert (made.stem, made.source, made.card.weights.source) == ("small", None, "torch module Sequential")
     sample = images.normalise(images.crop((pictures / "1.png").read_bytes(), made.input), made.input)
@@ -139,6 +139,6 @@ def test_a_module_that_cannot_be_traced(torch, pictures):
             return x if float(x.sum()) > 0 else -x
 
     with pytest.raises(FileFormatError, match="cannot trace Odd"):
-        exports.from_torch(Odd(), torch.zeros(1, 3, 32, 32), "odd", SAID, pictures=pictures)
+        exports.from_torch(Odd(), torch.zeros(1, 3, 32, 32), "odd", SAID, pictures=pictures, back_end="onnx2tf")
     with pytest.raises(UsageError, match=r"example input is \(1, 1, 8, 8\)"):
         exports.from_torch(Odd(), torch.zeros(1, 1, 8, 8), "odd", SAID, pictures=pictures)

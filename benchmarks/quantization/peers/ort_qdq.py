@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import onnx
 import onnxruntime
 from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edgekit import graph
+from edgekit.interop import onnx_out
 from quantization.peers import job as jobs
-from quantization.peers import onnx_form
 from quantization.peers.job import Array
 
 
@@ -25,7 +24,7 @@ class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
     """Hands out the calibration images one by one."""
 
     def __init__(self, samples: list[Array]) -> None:
-        self._feeds: Iterator[dict[str, Array]] = iter([{onnx_form.INPUT: sample} for sample in samples])
+        self._feeds: Iterator[dict[str, Array]] = iter([{onnx_out.INPUT: sample} for sample in samples])
 
     def get_next(self) -> dict[str, Array] | None:
         return next(self._feeds, None)
@@ -35,9 +34,9 @@ def main() -> None:
     """Checks the ONNX form, prepares and quantizes it, and answers with onnxruntime."""
     job = jobs.read()
     plain, prepared, path = (job.folder / name for name in ("float.onnx", "prepared.onnx", "model.onnx"))
-    onnx.save(onnx_form.to_onnx(graph.load(job.float_tflite.read_bytes())), plain)
+    plain.write_bytes(onnx_out.to_onnx(graph.load(job.float_tflite.read_bytes()), {}))
     difference = job.check(_Session(plain))
-    samples = [onnx_form.channels_first(sample) for sample in job.samples]
+    samples = [onnx_out.channels_first(sample) for sample in job.samples]
     with jobs.stopwatch() as spent:
         quant_pre_process(plain, prepared, skip_symbolic_shape=True)  # every shape is known
         quantization.quantize_static(prepared, path, _Reader(samples), **_arguments(job.settings))
@@ -55,7 +54,7 @@ class _Session:
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def __call__(self, image: Array) -> Array:
-        output: Array = self._session.run(None, {onnx_form.INPUT: onnx_form.channels_first(image)})[0]
+        output: Array = self._session.run(None, {onnx_out.INPUT: onnx_out.channels_first(image)})[0]
         return output
 
 
