@@ -85,7 +85,8 @@ def test_a_size_that_cannot_be_says_the_smallest(capsys, network: Artifact, pict
         capsys, "compress", network.path, "--target", "1KB", "--images", pictures,
         "--calibration-images", 20, "-o", tmp_path / "little.ekz",
     )  # fmt: skip
-    assert code == 10 and "1000 bytes are fewer than possible: the smallest reached" in err and "agrees on" in err
+    assert code == 10, err
+    assert "1000 bytes are fewer than possible: the smallest reached" in err and "agrees on" in err
     assert not (tmp_path / "little.ekz").exists()
 
 

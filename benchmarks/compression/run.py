@@ -223,6 +223,8 @@ def _tables(results: Results) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "The authors' own file, packed without loss:", "", "| form | bytes |", "| :--- | ---: |"]
     lines += [f"| {name} | {_bytes(size)} |" for name, size in results.net.items()]
+    if any(row.layers for row in results.rows):
+        lines += ["", "![Bytes per layer, stage by stage](compression-layers.svg)"]
     return "\n".join(lines) + "\n"
 
 

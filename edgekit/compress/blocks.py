@@ -190,7 +190,7 @@ def _weights(reader: _Reader, kernels: Sequence[Piece]) -> Array:
     shapes = [(piece.rows, piece.symbols // piece.rows) for piece in kernels]
     classes = _classes(reader.section(2 + sum(map(sum, shapes))), shapes)
     tables, _used = codecs.unpack_tables(reader.section(classes.tables * rans.SYMBOLS * 2), classes.tables)
-    return rans.decode(made, classes.contexts(), tables, rans.lanes_for(count))
+    return rans.decode(made, classes.contexts(), tables)
 
 
 def _classes(packed: bytes, shapes: Sequence[tuple[int, int]]) -> contexts.Classes:

@@ -107,7 +107,7 @@ def _to_rans(content: bytes) -> bytes:
 
 def _from_rans(coded: bytes, size: int) -> bytes:
     tables, used = unpack_tables(coded, 1)
-    made = rans.decode(coded[used:], np.zeros(size, np.uint8), tables, rans.lanes_for(size))
+    made = rans.decode(coded[used:], np.zeros(size, np.uint8), tables)
     return made.tobytes()
 
 

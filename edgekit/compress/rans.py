@@ -17,8 +17,9 @@ TOTAL = 1 << PRECISION
 SYMBOLS = 256
 _LOW = 1 << 20  # states lie in _LOW .. _LOW << 16, so that a table's rounding costs nothing that could be measured
 _STATE_BYTES = 5
-_STEPS = 2048  # as many lanes as make about this many steps; each lane costs 20 bits
+_STEPS = 4096  # as many lanes as make about this many steps; each lane costs 20 bits
 _MOST_LANES = 4096
+_MOST_STEPS = 1 << 17  # numpy takes a second or two for so many
 
 
 def lanes_for(count: int) -> int:
@@ -54,7 +55,10 @@ def _rounded(wanted: Array) -> Array:
 
 
 def encode(symbols: Array, contexts: Array, tables: Array, lanes: int) -> bytes:
-    """The lanes' states and the words; `symbols` and `contexts` are flat uint8, `tables` are (contexts, 256)."""
+    """How many lanes (uint16), their states, and the words.
+
+    `symbols` and `contexts` are flat uint8, `tables` are (contexts, 256).
+    """
     starts = np.cumsum(tables, axis=1) - tables
     states = np.full(lanes, _LOW, np.uint64)
     words: list[Array] = []
@@ -71,16 +75,20 @@ def encode(symbols: Array, contexts: Array, tables: Array, lanes: int) -> bytes:
         states[: len(coded)] = (quotient << np.uint64(PRECISION)) + rest + starts[context, coded].astype(np.uint64)
     packed = states.astype("<u8").view(np.uint8).reshape(lanes, 8)[:, :_STATE_BYTES]
     stream = np.concatenate([*reversed(words), np.zeros(0, "<u2")])
-    return packed.tobytes() + stream.tobytes()
+    return b"".join([np.array([lanes], "<u2").tobytes(), packed.tobytes(), stream.tobytes()])
 
 
-def decode(coded: bytes, contexts: Array, tables: Array, lanes: int) -> Array:
+def decode(coded: bytes, contexts: Array, tables: Array) -> Array:
     """The symbols, uint8, of these contexts; FileFormatError if the stream is not exactly what they take."""
-    if len(coded) < lanes * _STATE_BYTES or (len(coded) - lanes * _STATE_BYTES) % 2:
+    lanes = int.from_bytes(coded[:2], "little")
+    start = 2 + lanes * _STATE_BYTES
+    if not 1 <= lanes <= _MOST_LANES or len(coded) < start or (len(coded) - start) % 2:
         raise damaged("an entropy-coded section is cut short")
+    if len(contexts) > _MOST_STEPS * lanes:
+        raise damaged("an entropy-coded section has too few lanes for its symbols")
     states = np.zeros((lanes, 8), np.uint8)
-    states[:, :_STATE_BYTES] = np.frombuffer(coded, np.uint8, lanes * _STATE_BYTES).reshape(lanes, _STATE_BYTES)
-    words = np.frombuffer(coded, "<u2", offset=lanes * _STATE_BYTES)
+    states[:, :_STATE_BYTES] = np.frombuffer(coded, np.uint8, start - 2, 2).reshape(lanes, _STATE_BYTES)
+    words = np.frombuffer(coded, "<u2", offset=start)
     symbols, state, taken = _steps(contexts, _lookup(tables), states.reshape(-1).view("<u8").astype(np.uint64), words)
     if taken != len(words) or (state != _LOW).any():
         raise damaged("an entropy-coded section does not end where it should")

@@ -157,7 +157,9 @@ def _clip(codes: Array) -> Array:
 def _steps(problem: Problem, firmness: Array, prices: Array) -> Array:
     """For each output the step at which one bit more would spare its price (uniform quantizer, high rate)."""
     typical = np.exp(np.log(firmness).mean(1))[:, None]
-    steps = np.maximum(np.sqrt(6 * prices / (np.log(2) * typical)), problem.floor)
+    reach = np.abs(problem.weights).max(2)  # beyond that every code would be 0, and kernels refuse such scales
+    steps = np.sqrt(6 * prices / (np.log(2) * typical))
+    steps = np.maximum(np.minimum(steps, np.where(reach > 0, reach, problem.floor)), problem.floor)
     if problem.shared_step:
         steps = np.full(steps.shape, max(np.exp(np.log(steps).mean()), problem.floor.max()))
     on_grid = np.exp2(np.rint(np.log2(steps) * _STEPS_PER_OCTAVE) / _STEPS_PER_OCTAVE)

@@ -115,6 +115,9 @@ def export(
         if packing:  # what each layer lost can be measured at any time, and takes 2 kB of a download
             card = msgspec.structs.replace(card, audit=msgspec.structs.replace(found, layers=(), worst=()))
         progress("audit", 1, 1)
+    if packing and made.gains:  # whoever audits layer by layer has the float model to quantize again
+        del parsed.metadata[audit.gains.KEY]
+        model = graph.dump(parsed)
     miniature = samples.miniature if samples else golden.noise()
     with _unexpected(trained):
         output = isolate.call(path.name, CHECK_SECONDS, golden.answer, model, card.input, miniature)

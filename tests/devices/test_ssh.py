@@ -20,6 +20,7 @@ from benchmarks.emulated_board import wait_for
 from edgekit import artifact as artifacts
 from edgekit import board, errors
 from edgekit.artifact import Artifact
+from edgekit.compress import packing
 from edgekit.devices import _openssh, ssh
 from edgekit.devices._openssh import Address
 from edgekit.devices.ssh import Ssh
@@ -326,3 +327,12 @@ def test_the_fingerprint_is_the_boards(near_board) -> None:
     facts, findings = device.examine()
     assert facts.bits == 64 and abs(facts.clock_ahead_s) < 30
     assert {"Python", "runtime", "processor"} <= {finding.what for finding in findings}
+
+
+def test_a_compressed_model_travels_as_it_is_and_is_unpacked_there(near_board, tiny: Artifact, tmp_path: Path) -> None:
+    path = tmp_path / "small.ekz"
+    path.write_bytes(packing.pack(tiny.path.read_bytes()).content)
+    (record,) = Ssh(WHERE).run([artifacts.read(path)], SHORT)
+    assert (record.artifact_sha256, record.artifact_name) == (tiny.sha256, "small")
+    (sent,) = (near_board.cache).rglob("models/*.tflite")
+    assert sent.read_bytes() == path.read_bytes()

@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 
 from benchmarks.emulated_board import free_port
+from edgekit import artifact as artifacts
 from edgekit import errors
 from edgekit.artifact import Artifact
+from edgekit.compress import packing
 from edgekit.devices import _openssh, wheels
 from edgekit.devices.ssh import Ssh
 from edgekit.errors import MissingError, ModelCrashError, OutputError
@@ -175,3 +177,12 @@ def _masters(port: int) -> list[int]:
         if str(port).encode() in words and words[0].endswith(b"ssh") and b"-l" in words:
             found.append(int(path.parent.name))
     return found
+
+
+def test_a_compressed_model_travels_small_and_is_unpacked_on_the_board(board, tiny: Artifact, tmp_path: Path) -> None:
+    packed = tmp_path / "tiny.ekz"
+    packed.write_bytes(packing.pack(tiny.path.read_bytes()).content)
+    artifact = artifacts.read(packed)
+    (record,) = Ssh(board.where).run([artifact], SHORT)
+    assert record.artifact_sha256 == tiny.sha256  # the board hashed what it had unpacked
+    assert record.artifact_name == "tiny"
