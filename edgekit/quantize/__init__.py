@@ -256,6 +256,7 @@ def _loaded(model: bytes) -> Graph:
     simplify.drop_empty(graph)
     simplify.fuse_padding(graph)
     simplify.pad_with_zeros(graph)
+    simplify.split_unit_clamps(graph)
     simplify.flatten_means(graph)
     channel_average.average_by_convolution(graph)
     return graph

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from edgekit.errors import FileFormatError
-from edgekit.graph import Graph, Operator, constant, new_options
+from edgekit.graph import Graph, Operator, Tensor, constant, new_options
 
 _NEVER_NEGATIVE = {"RELU", "RELU6", "RELU_0_TO_1", "LOGISTIC"}
 _STRIDED = {"CONV_2D", "DEPTHWISE_CONV_2D"}
@@ -35,6 +37,18 @@ def pad_with_zeros(graph: Graph) -> None:
         if lowest and alone and pad.outputs[0] not in graph.outputs and _never_negative(graph, pad.inputs[0]):
             pad.kind, pad.inputs, pad.version = "PAD", pad.inputs[:2], 1
             pad.options, pad.options_type = new_options("PadOptions"), constant("BuiltinOptions", "PadOptions")
+
+
+def split_unit_clamps(graph: Graph) -> None:
+    """RELU_0_TO_1, in which ONNX's hard sigmoids end, as a RELU and a MINIMUM: those have integer kernels."""
+    for clamp in [operator for operator in graph.operators if operator.kind == "RELU_0_TO_1"]:
+        output = graph.tensors[clamp.outputs[0]]
+        positive = graph.add_tensor(Tensor(f"{output.name}_positive", output.shape, output.dtype))
+        one = graph.add_tensor(Tensor(f"{output.name}_one", (1,), "float32", np.ones(1, np.float32)))
+        options, kind = new_options("MaximumMinimumOptions"), constant("BuiltinOptions", "MaximumMinimumOptions")
+        least = Operator("MINIMUM", [positive, one], clamp.outputs, options, kind)
+        graph.operators.insert(graph.operators.index(clamp) + 1, least)
+        clamp.kind, clamp.outputs, clamp.options, clamp.options_type = "RELU", [positive], None, 0
 
 
 def _never_negative(graph: Graph, tensor: int) -> bool:

@@ -259,3 +259,19 @@ def test_a_mean_that_others_read_as_a_map_stays() -> None:
     graph = graphs.load(net.done())
     simplify.flatten_means(graph)
     assert [operator.kind for operator in graph.operators] == ["MEAN", "MUL", "RESHAPE"]
+
+
+def test_clamps_to_one_become_what_has_integer_kernels() -> None:
+    net = Net((1, 5, 5, 3))
+    clamped = net.add("RELU_0_TO_1", [net.conv(0, 4, 3)], (1, 5, 5, 4))
+    net.conv(clamped, 2)
+    content = net.done()
+    graph = graphs.load(content)
+    simplify.split_unit_clamps(graph)
+    assert [operator.kind for operator in graph.operators] == ["CONV_2D", "RELU", "MINIMUM", "CONV_2D"]
+    samples = noise(1, 5, 5, 3)
+    for sample in samples:
+        np.testing.assert_array_equal(answers(graphs.dump(graph), sample), answers(content, sample))
+    made = graphs.load(quantize.quantize(content, recipe.find("int8_fast"), samples).model)
+    computed = [made.tensors[index].dtype for operator in made.operators for index in operator.outputs]
+    assert "float32" not in computed
