@@ -10,7 +10,7 @@ import datetime
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import msgspec
 
@@ -364,6 +364,7 @@ class Quality(msgspec.Struct, frozen=True, tag="quality", tag_field="kind"):
 
 
 Record = Measurement | Quality | Instructions
+_AnyRecord = TypeVar("_AnyRecord", Measurement, Quality, Instructions, Record)
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -452,7 +453,7 @@ def _decode(path: Path, number: int, line: bytes) -> Record | Flaw:
     if not line.endswith(b"\n"):
         return Flaw(str(path), number, TORN)
     try:
-        return _current(_DECODER.decode(line), path, number)
+        return current(_DECODER.decode(line), path, number)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         _refuse_newer(line, path, number)
         return Flaw(str(path), number, f"not a result of this edgekit ({error})")
@@ -484,8 +485,11 @@ def _check_schema(found: Record | _Version, path: Path, number: int) -> None:
         raise FileFormatError(f"{path}, line {number}: {newer}")
 
 
-def _current(record: Record, path: Path, number: int) -> Record:
-    """The record in today's schema; schema 1 did not say which edgekit wrote it, nor classes, nor features."""
+def current(record: _AnyRecord, path: Path, number: int) -> _AnyRecord:
+    """The record in today's schema, read from a line of a file; FileFormatError if it is of a newer one.
+
+    Schema 1 did not say which edgekit wrote it, nor classes, nor features.
+    """
     if record.schema == SCHEMA:
         return record
     _check_schema(record, path, number)

@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from edgekit import artifact as artifacts
-from edgekit import graph, isolate, validity
+from edgekit import graph, isolate, measurement, validity
 from edgekit.artifact import Artifact, plain_file
 from edgekit.bench import Progress
 from edgekit.devices import Device, _phone_log
@@ -437,7 +437,7 @@ def _app_answer(artifact: Artifact, text: str) -> Measurement:
         if failed is not None:
             raise ModelCrashError(f"{artifact.path}: the demo app says: {msgspec.json.decode(failed)}")
     try:
-        record = msgspec.json.decode(text, type=Measurement)
+        record = measurement.current(msgspec.json.decode(text, type=Measurement), artifact.path, 1)
     except msgspec.DecodeError as error:
         raise FileFormatError(f"the demo app's answer is not a result of this edgekit ({error}); update it") from None
     if record.artifact_sha256 != artifact.sha256:
