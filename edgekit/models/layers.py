@@ -92,7 +92,9 @@ def as_pytorch(model: Model, epsilon: float) -> Model:
         return layer(x, *args, **kwargs)
 
     strided = {layer.name for layer in model.layers if _hangs_over(layer)}
-    return keras.models.clone_model(model, clone_function=cloned, call_function=called)
+    made = keras.models.clone_model(model, clone_function=cloned, call_function=called)
+    _start_weights(made)  # a clone has those of its initializers
+    return made
 
 
 def _hangs_over(layer: Layer) -> bool:
