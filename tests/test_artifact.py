@@ -265,6 +265,9 @@ def test_an_interrupted_write_leaves_what_was_there(sent, old, tmp_path):
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        ),  # a job in the background ignores it
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"half\n"
