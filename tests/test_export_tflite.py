@@ -577,7 +577,7 @@ def test_options_without_an_effect_are_refused(write, failing):
     path = write(plain())
     for more in (["--classes", "7"], ["--input-size", "64"], ["--weights", "random"], ["--set", "alpha=1"]):
         assert failing(2, path, more=more) == f"{more[0]} would change a network, but {path} is taken as it is"
-    assert "are for .tflite files without a card" in failing(2, "squeezenet_v1_1", more=["--mean", "3"])
+    assert "are for files without a card" in failing(2, "squeezenet_v1_1", more=["--mean", "3"])
     assert "--channels is RGB or BGR" in failing(2, path, more=["--mean", "3", "--channels", "GRB"])
 
 
